@@ -1,0 +1,80 @@
+/** The route table: path → middleware → handler; every error → response. */
+import { Hono } from "hono";
+import { cors } from "hono/cors";
+import type { Tenant } from "./auth.ts";
+import { type Config, configOf } from "./config.ts";
+import { ApiError, errorResponse, notFound } from "./errors.ts";
+import {
+  CONVERSATION_HEADER,
+  GENERATING_ROUTES,
+  IDEMPOTENCY_HEADER,
+  LOOKUP_PATH,
+  RETRY_COUNT_HEADER,
+  SESSION_HEADER,
+  STREAM_PATH,
+} from "./protocol.ts";
+import { generate } from "./routes/generate.ts";
+import { health } from "./routes/health.ts";
+import { lookup } from "./routes/lookup.ts";
+import { PASSTHROUGH_ROUTES, passthrough, passthroughIfOpened } from "./routes/passthrough.ts";
+import { replay, stop } from "./routes/stream.ts";
+
+/** What every handler finds in its context. */
+export interface AppEnv {
+  Bindings: Env;
+  Variables: { config: Config; tenant: Tenant };
+}
+
+export const app = new Hono<AppEnv>();
+
+app.use(async (c, next) => {
+  c.set("config", configOf(c.env));
+  await next();
+});
+app.use(
+  cors({
+    origin: (origin, c) => allowedOrigin(origin, c.get("config")),
+    allowMethods: ["GET", "HEAD", "POST", "DELETE", "OPTIONS"],
+    // `*` does not cover Authorization by the Fetch standard, and covers nothing for requests with credentials.
+    allowHeaders: [
+      "Authorization",
+      "X-Api-Key",
+      "Content-Type",
+      CONVERSATION_HEADER,
+      IDEMPOTENCY_HEADER,
+      RETRY_COUNT_HEADER,
+      "Last-Event-ID",
+      "*",
+    ],
+    exposeHeaders: [SESSION_HEADER],
+    maxAge: 86_400,
+  }),
+);
+
+app.get("/health", health);
+app.get("/v1/health", health);
+
+app.use(async (c, next) => {
+  c.set("tenant", c.get("config").keyring.authenticate(c.req.raw.headers));
+  await next();
+});
+for (const path of Object.keys(GENERATING_ROUTES)) app.post(path, generate);
+app.get(STREAM_PATH, replay);
+app.get(`${STREAM_PATH}/*`, replay);
+app.delete(STREAM_PATH, stop);
+app.delete(`${STREAM_PATH}/*`, stop);
+app.post(LOOKUP_PATH, lookup);
+for (const [method, path] of PASSTHROUGH_ROUTES) app.on(method, path, passthrough);
+app.all("*", passthroughIfOpened);
+
+app.notFound(() => errorResponse(notFound()));
+app.onError((error) => {
+  if (error instanceof ApiError) return errorResponse(error);
+  console.error(error);
+  return errorResponse(new ApiError(500, "server_error", "The gateway failed; its log says how"));
+});
+
+function allowedOrigin(origin: string, { corsOrigins }: Config): string | null {
+  if (corsOrigins.includes("*")) return "*";
+  return corsOrigins.includes(origin) ? origin : null;
+}

@@ -1,0 +1,104 @@
+/**
+ * Bindings, parsed once per isolate into a Config. The only place that reads the environment's strings; every default
+ * and its reason stand beside the variable in wrangler.toml.
+ */
+import { Keyring } from "./auth.ts";
+import { ApiError } from "./errors.ts";
+
+export interface Config {
+  readonly origin: OriginConfig;
+  readonly keyring: Keyring;
+  /** How long an ended session can be replayed, milliseconds. */
+  readonly sessionTtlMs: number;
+  /** Replayable bytes kept per session. */
+  readonly retainedBytes: number;
+  readonly maxRequestBytes: number;
+  /** Origin routes the owner opened, as `METHOD:/path`; a trailing `*` stands for any rest of the path. */
+  readonly extraRoutes: readonly string[];
+  readonly corsOrigins: readonly string[];
+}
+
+export interface OriginConfig {
+  /** Without a trailing slash. */
+  readonly url: string;
+  readonly apiKey: string | undefined;
+}
+
+/** A tenant is the first half of an object's name, `tenant/conversation`: no slash, and short. */
+const TENANT = /^[A-Za-z0-9_.-]{1,64}$/;
+
+const parsed = new WeakMap<object, Config>();
+
+/** The Config of these bindings. Throws an ApiError 500 that names the variable that is wrong, never its value if secret. */
+export function configOf(env: Env): Config {
+  let config = parsed.get(env);
+  if (!config) {
+    config = parseConfig(env);
+    parsed.set(env, config);
+  }
+  return config;
+}
+
+export function parseConfig(env: Omit<Env, "CONVERSATION">): Config {
+  return {
+    origin: { url: originUrl(env.ORIGIN_URL), apiKey: env.ORIGIN_API_KEY || undefined },
+    keyring: new Keyring(apiKeys(env.API_KEYS)),
+    sessionTtlMs: 1000 * wholeNumber("SESSION_TTL_SECONDS", env.SESSION_TTL_SECONDS, 1, 30 * 86_400),
+    // Below 64 KiB a log could not even hold one write batch; a Durable Object holds 10 GB.
+    retainedBytes: wholeNumber("RETAINED_BYTES", env.RETAINED_BYTES, 65_536, 2 ** 30),
+    // Cloudflare takes 100 MB at most on its lower plans, and an isolate has 128 MB for everything.
+    maxRequestBytes: wholeNumber("MAX_REQUEST_BYTES", env.MAX_REQUEST_BYTES, 1_024, 100_000_000),
+    extraRoutes: extraRoutes(env.EXTRA_ROUTES),
+    corsOrigins: words(env.CORS_ORIGINS),
+  };
+}
+
+function originUrl(value: string): string {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  if (!url || !/^https?:$/.test(url.protocol) || url.search || url.hash) {
+    throw misconfigured(`ORIGIN_URL must be an http or https URL without query, got "${value}"`);
+  }
+  return url.href.replace(/\/+$/, "");
+}
+
+function apiKeys(value: string | undefined): Map<string, string> {
+  const keys = new Map<string, string>();
+  for (const pair of (value ?? "").split(/[\s,]+/).filter(Boolean)) {
+    const at = pair.indexOf("=");
+    const tenant = pair.slice(0, at);
+    const key = pair.slice(at + 1);
+    if (at < 0 || key === "") throw misconfigured("API_KEYS must be `tenant=key` pairs; one of them is not");
+    if (!TENANT.test(tenant)) {
+      throw misconfigured(`API_KEYS: tenant "${tenant}" must be 1 to 64 of A-Z a-z 0-9 _ . -`);
+    }
+    if (keys.has(key) && keys.get(key) !== tenant) {
+      throw misconfigured(`API_KEYS: tenants "${keys.get(key)}" and "${tenant}" have the same key`);
+    }
+    keys.set(key, tenant);
+  }
+  if (keys.size === 0) throw misconfigured("API_KEYS is empty; set it to `tenant=key` pairs");
+  return keys;
+}
+
+function extraRoutes(value: string): string[] {
+  return words(value).map((route) => {
+    if (!/^[A-Z]+:\/.*$/.test(route)) throw misconfigured(`EXTRA_ROUTES: "${route}" is not METHOD:/path`);
+    return route;
+  });
+}
+
+function wholeNumber(name: string, value: string, least: number, most: number): number {
+  const number = /^[0-9]+$/.test(value) ? Number(value) : Number.NaN;
+  if (!(number >= least && number <= most)) {
+    throw misconfigured(`${name} must be a whole number from ${least} to ${most}, got "${value}"`);
+  }
+  return number;
+}
+
+function words(value: string): string[] {
+  return value.split(/[\s,]+/).filter(Boolean);
+}
+
+function misconfigured(message: string): ApiError {
+  return new ApiError(500, "server_error", `The gateway's configuration is wrong: ${message}`);
+}

@@ -1,0 +1,357 @@
+/**
+ * The Durable Object of one conversation of one tenant: it holds at most one live session, keeps it alive when no client
+ * is there, and answers replay, stop and lookup. Only this class holds `ctx`.
+ *
+ *     kept        current
+ *   ┌───────┐   ┌──────────────┐
+ *   │ ended │   │ asking/live/ │     kept: the session before, only while the origin has not taken the current
+ *   │       │   │ ended        │     one; if the origin refuses it, the kept one is current again
+ *   └───────┘   └──────────────┘
+ */
+import { DurableObject } from "cloudflare:workers";
+import { type Config, configOf } from "../config.ts";
+import { ApiError, badRequest, type ErrorBody, errorResponse, notFound } from "../errors.ts";
+import { Origin } from "../origin/origin.ts";
+import {
+  EVENT_STREAM,
+  JSON_TYPE,
+  type LookupRow,
+  lookupMatches,
+  parseOffset,
+  type RouteFamily,
+  SESSION_HEADER,
+} from "../protocol.ts";
+import { contentTypeOf, Producer, type Refusal } from "./producer.ts";
+import { readFrom } from "./reader.ts";
+import { ReplayLog } from "./replay-log.ts";
+import { Session, type SessionHost, type SessionRecord } from "./session.ts";
+
+/** An object that pulls with no client attached is killed after 70 s at the earliest; a beating alarm prevents it. */
+const HEARTBEAT_MS = 25_000;
+
+/** What the Worker asks of the object with a POST, in the query of the internal URL. */
+export interface StartRequest {
+  readonly id: string;
+  readonly path: string;
+  readonly family: RouteFamily;
+  readonly wantsStream: boolean;
+  readonly idempotencyKey: string | undefined;
+  /** The client's SDK sends this request again on its own. */
+  readonly isRetry: boolean;
+  readonly bodyHash: string;
+}
+
+type Slot = 0 | 1;
+
+/** A session and what belongs to it in this object. */
+interface Entry {
+  readonly session: Session;
+  readonly slot: Slot;
+  /** Absent when the session was restored from storage. */
+  readonly producer: Producer | undefined;
+  refusal: Refusal | ApiError | undefined;
+}
+
+export class Conversation extends DurableObject<Env> {
+  readonly #config: Config;
+  readonly #origin: Origin;
+  /** Restored from its rows after a restart. */
+  #current: Entry | undefined;
+  #kept: Entry | undefined;
+  /** Resolves when the origin has heard of every stop so far. Not restored: what it waits for is over by then. */
+  #slotFreed: Promise<void> = Promise.resolve();
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#config = configOf(env);
+    this.#origin = new Origin(this.#config.origin);
+    this.#restore();
+  }
+
+  /** The streams: POST /generate starts (or joins) a session, GET and HEAD /replay read it. Only the Worker calls it. */
+  override async fetch(request: Request): Promise<Response> {
+    try {
+      const url = new URL(request.url);
+      if (request.method === "POST") {
+        const start = JSON.parse(url.searchParams.get("start") ?? "") as StartRequest;
+        return await this.#generate(start, new Uint8Array(await request.arrayBuffer()));
+      }
+      return await this.#replay(url.searchParams, request.method === "HEAD");
+    } catch (error) {
+      if (error instanceof ApiError) return errorResponse(error);
+      throw error;
+    }
+  }
+
+  /** The rows of those of `ids` that name the current session, one for each time it is named. */
+  lookup(ids: readonly string[]): (LookupRow | undefined)[] {
+    const session = this.#current?.session;
+    return ids.map((id) => (session && lookupMatches(id, session.record.id) ? session.lookupRow() : undefined));
+  }
+
+  /** Ends the session of exactly this id and forgets it: nothing can be replayed afterwards. Frees the GPU. */
+  async stop(id: string): Promise<void> {
+    const { session, producer } = this.#current ?? {};
+    if (session?.record.id === id) {
+      const wasLive = session.isLive;
+      session.finish("stopped");
+      if (wasLive) this.ctx.waitUntil(this.#freeSlot(producer));
+      await this.#forgetAll();
+    } else if (this.#kept?.session.record.id === id) {
+      this.#discard(this.#kept);
+      this.#kept = undefined;
+    }
+  }
+
+  /** The heartbeat of a live session, then the expiry of the ended one. */
+  override async alarm(): Promise<void> {
+    const session = this.#current?.session;
+    if (!session || this.#alarmTime(session) <= Date.now()) {
+      await this.#forgetAll();
+    } else {
+      await this.#armAlarm();
+    }
+  }
+
+  async #generate(start: StartRequest, body: Uint8Array): Promise<Response> {
+    const entry = this.#joinable(start) ?? this.#begin(start, body);
+    const { session } = entry;
+    while (session.isLive && session.record.contentType === undefined) await session.changed();
+    if (entry.refusal instanceof ApiError) throw entry.refusal;
+    if (entry.refusal) {
+      const { status, contentType, body: error } = entry.refusal;
+      return new Response(error, { status, headers: { "Content-Type": contentType } });
+    }
+    return await this.#answer(session, 0);
+  }
+
+  /** The session that this request is a retry of: the SDK's network dropped, and the GPU is not to work twice. */
+  #joinable(start: StartRequest): Entry | undefined {
+    const record = this.#current?.session.record;
+    if (!record || record.id !== start.id || record.path !== start.path) return undefined;
+    const hasSameKey = start.idempotencyKey !== undefined && start.idempotencyKey === record.idempotencyKey;
+    const hasSameBody = start.bodyHash === record.bodyHash;
+    if (hasSameKey && !hasSameBody) {
+      throw new ApiError(422, "invalid_request_error", "This Idempotency-Key was used with another request body");
+    }
+    if (!hasSameKey && !(start.isRetry && hasSameBody)) return undefined;
+    return record.end === null || record.end === "done" ? this.#current : undefined;
+  }
+
+  /** Makes the new session the current one, durably, before anything is awaited: of two POSTs at once the last wins. */
+  #begin(start: StartRequest, body: Uint8Array): Entry {
+    this.#createTables();
+    if (this.#current) this.#replace(this.#current);
+    const slot: Slot = this.#kept?.slot === 0 ? 1 : 0;
+    const record: SessionRecord = {
+      session: crypto.randomUUID(),
+      originId: crypto.randomUUID(),
+      id: start.id,
+      path: start.path,
+      family: start.family,
+      wantsStream: start.wantsStream,
+      idempotencyKey: start.idempotencyKey,
+      bodyHash: start.bodyHash,
+      startedAt: Date.now(),
+      contentType: undefined,
+      completedAt: undefined,
+      end: null,
+      error: undefined,
+    };
+    const log = ReplayLog.create(this.ctx.storage, slot, this.#config.retainedBytes);
+    const session = new Session(record, log, this.#host(slot));
+    const entry: Entry = { session, slot, producer: new Producer(session, this.#origin), refusal: undefined };
+    this.#current = entry;
+    this.#save(slot, record);
+    this.ctx.waitUntil(this.#run(entry, body));
+    return entry;
+  }
+
+  /** The end of `old`, which is kept if the origin had taken it. */
+  #replace(old: Entry): void {
+    if (old.session.isLive) {
+      const message = "A newer request took this conversation over";
+      old.session.finish("replaced", { code: 409, message, type: "conversation_replaced" });
+      this.ctx.waitUntil(this.#freeSlot(old.producer));
+    }
+    if (old.session.record.contentType === undefined) {
+      this.#discard(old);
+    } else {
+      if (this.#kept) this.#discard(this.#kept);
+      this.#kept = old;
+    }
+  }
+
+  /** Stops the origin's work for a session that has ended. The next question to the origin waits for it. */
+  #freeSlot(producer: Producer | undefined): Promise<void> {
+    this.#slotFreed = Promise.all([this.#slotFreed, producer?.stop()]).then(() => undefined);
+    return this.#slotFreed;
+  }
+
+  /** One session from the question to its end. Runs whether or not a client is there. */
+  async #run(entry: Entry, body: Uint8Array): Promise<void> {
+    const { session, producer } = entry;
+    try {
+      await this.#armAlarm();
+      await this.#slotFreed;
+      if (!producer || !session.isLive) return;
+      const answer = await producer.ask(body);
+      if (!session.isLive) {
+        await producer.stop();
+      } else if ("refusal" in answer) {
+        await this.#refuse(entry, answer.refusal);
+      } else {
+        this.#accept(session, contentTypeOf(answer.accepted));
+        await producer.pump(answer.accepted);
+      }
+    } catch (error) {
+      await this.#giveUp(entry, error);
+    }
+    if (this.#current === entry) await this.#armAlarm();
+  }
+
+  #accept(session: Session, contentType: string): void {
+    if (this.#kept) this.#discard(this.#kept);
+    this.#kept = undefined;
+    session.accept(contentType);
+  }
+
+  /** The origin did not take the request: it never was a session, and the one before is current again. */
+  async #refuse(entry: Entry, refusal: Refusal | ApiError): Promise<void> {
+    entry.refusal = refusal;
+    entry.session.finish("refused", refusal instanceof ApiError ? refusal.body : refusalError(refusal));
+    this.#discard(entry);
+    if (this.#current !== entry) return;
+    this.#current = this.#kept;
+    this.#kept = undefined;
+    if (this.#current) await this.#armAlarm();
+    else await this.#forgetAll();
+  }
+
+  /** Something of ours or the way to the origin failed. Only what the origin never took may be answered as if unasked. */
+  async #giveUp(entry: Entry, error: unknown): Promise<void> {
+    const { session, producer } = entry;
+    if (!session.isLive) return;
+    if (error instanceof ApiError && session.record.contentType === undefined) {
+      await this.#refuse(entry, error);
+      return;
+    }
+    console.error(error);
+    const message = "The gateway failed in the middle of the answer";
+    session.finish("interrupted", { code: 500, message, type: "interrupted" });
+    await producer?.stop();
+  }
+
+  async #replay(query: URLSearchParams, isHead: boolean): Promise<Response> {
+    const id = query.get("id") ?? "";
+    const session = this.#current?.session;
+    if (session?.record.id !== id) throw notFound();
+    const wanted = query.get("session");
+    if (wanted !== null && wanted !== session.record.session) throw fencedError(wanted, session);
+    const from = parseOffset(query.get("from"));
+    if (from === undefined) throw badRequest("Invalid 'from' offset");
+    if (isHead) return new Response(null, { headers: answerHeaders(session) });
+    return await this.#answer(session, from);
+  }
+
+  async #answer(session: Session, from: number): Promise<Response> {
+    if (!session.isEventStream) await session.ended();
+    const { error, end } = session.record;
+    if (!session.isEventStream) {
+      if (end === "stopped") throw new ApiError(409, "conversation_stopped", "The conversation was stopped");
+      if (error) throw new ApiError(error.code, error.type, error.message);
+    }
+    if (from < session.log.start) throw badRequest("Stream offset lost, please restart");
+    const stream = readFrom(session, from);
+    const body = session.isEventStream ? stream : await new Response(stream).arrayBuffer();
+    return new Response(body, { headers: answerHeaders(session) });
+  }
+
+  /** The next heartbeat of a live session, the expiry of an ended one, Unix milliseconds. */
+  #alarmTime({ record }: Session): number {
+    const { completedAt } = record;
+    return completedAt === undefined ? Date.now() + HEARTBEAT_MS : completedAt + this.#config.sessionTtlMs;
+  }
+
+  async #armAlarm(): Promise<void> {
+    const session = this.#current?.session;
+    if (session) await this.ctx.storage.setAlarm(this.#alarmTime(session));
+  }
+
+  /** An empty object: no rows, no alarm; it ceases to exist. */
+  async #forgetAll(): Promise<void> {
+    for (const entry of [this.#current, this.#kept]) entry?.session.log.detach();
+    this.#current = undefined;
+    this.#kept = undefined;
+    await this.ctx.storage.deleteAll();
+  }
+
+  #discard(entry: Entry): void {
+    entry.session.log.delete();
+    this.ctx.storage.sql.exec("DELETE FROM session WHERE slot = ?", entry.slot);
+  }
+
+  #createTables(): void {
+    ReplayLog.createTable(this.ctx.storage.sql);
+    this.ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS session (slot INTEGER PRIMARY KEY, record TEXT NOT NULL)");
+  }
+
+  #save(slot: Slot, record: SessionRecord): void {
+    this.ctx.storage.sql.exec("REPLACE INTO session (slot, record) VALUES (?, ?)", slot, JSON.stringify(record));
+  }
+
+  #host(slot: Slot): SessionHost {
+    return {
+      now: () => Date.now(),
+      saveRecord: (record) => this.#save(slot, record),
+      onEnd: logEnd,
+      onError: (error) => {
+        const entry = [this.#current, this.#kept].find((candidate) => candidate?.slot === slot);
+        if (entry) this.ctx.waitUntil(this.#giveUp(entry, error));
+      },
+    };
+  }
+
+  #restore(): void {
+    const { sql } = this.ctx.storage;
+    const hasTable = sql.exec("SELECT name FROM sqlite_master WHERE name = 'session'").toArray().length > 0;
+    if (!hasTable) return;
+    const rows = sql.exec<{ slot: number; record: string }>("SELECT slot, record FROM session").toArray();
+    const entries = rows.map(({ slot, record }): Entry => {
+      const which: Slot = slot === 0 ? 0 : 1;
+      const log = ReplayLog.restore(this.ctx.storage, which, this.#config.retainedBytes);
+      const session = new Session(JSON.parse(record) as SessionRecord, log, this.#host(which));
+      return { session, slot: which, producer: undefined, refusal: undefined };
+    });
+    entries.sort((a, b) => b.session.record.startedAt - a.session.record.startedAt);
+    [this.#current, this.#kept] = entries;
+    const message = "The gateway restarted in the middle of the answer";
+    this.#current?.session.finish("interrupted", { code: 503, message, type: "interrupted" });
+  }
+}
+
+/** One line a session: what an operator needs to see how it went. No conversation id, no text. */
+function logEnd({ record, log }: Session): void {
+  const ms = (record.completedAt ?? record.startedAt) - record.startedAt;
+  console.log(JSON.stringify({ event: "session_end", session: record.session, end: record.end, bytes: log.end, ms }));
+}
+
+function answerHeaders(session: Session): Headers {
+  const headers = new Headers({ "Cache-Control": "no-store", [SESSION_HEADER]: session.record.session });
+  // Before the origin has answered, what the request asked for is all there is to go by.
+  headers.set("Content-Type", session.record.contentType ?? (session.isEventStream ? EVENT_STREAM : JSON_TYPE));
+  // llama-server sends it too: proxies in front of us are not to collect events.
+  if (session.isEventStream) headers.set("X-Accel-Buffering", "no");
+  return headers;
+}
+
+function fencedError(wanted: string, { record }: Session): ApiError {
+  const message = `Session ${wanted} is over: the conversation's session is ${record.session}`;
+  return new ApiError(409, "conversation_replaced", message);
+}
+
+/** What the origin said, as the last event for readers that were already waiting for its answer. */
+function refusalError(refusal: Refusal): ErrorBody {
+  const said = new TextDecoder().decode(refusal.body);
+  return { code: refusal.status, message: `The origin refused the request: ${said}`, type: "server_error" };
+}

@@ -1,0 +1,250 @@
+/**
+ * The bytes of one session that can still be replayed: SQLite rows, and the newest bytes in memory.
+ *
+ *     dropped          rows in SQLite              memory only
+ *   0 ───────── start ─────────────────── stored ──────────────── end
+ *                              └──── blocks in memory ───┘
+ *                                     visible: what readers may see; below `end` only while a frame is being stored
+ *
+ * Offsets are absolute: dropping old bytes never renumbers newer ones. `start`, `stored` and `end` only grow.
+ * Bytes leave the write buffer only after their insert succeeded.
+ *
+ * Two kinds of bytes come in. Origin bytes may be seen before they are stored: after a crash the origin sends them
+ * again, to the same offsets. Frames of the gateway (pings, error events) exist nowhere else, so nobody sees one before
+ * it is stored; else every offset behind a lost one would be wrong.
+ */
+
+/** A row's bytes, and so a block's: large rows replay 100 times faster than a row per event (platform notes, B.4). */
+const MAX_BLOCK_BYTES = 32_768;
+/** A short answer should not cost a large block: blocks double up to the maximum. */
+const MIN_BLOCK_BYTES = 4_096;
+/** Live readers move within the newest blocks and rarely touch SQLite. */
+const BLOCKS_IN_MEMORY = 2;
+
+/** A piece of memory; filled from the left, never moved, so views of the filled part stay valid. */
+interface Block {
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+  length: number;
+}
+
+/** Where the log's rows live. `slot` keeps the two sessions apart that a conversation can hold at a time. */
+export interface LogStorage {
+  readonly sql: SqlStorage;
+  /** Resolves when everything written so far survives a crash. */
+  sync(): Promise<void>;
+}
+
+/** Thrown to a reader that asks for bytes that were dropped. */
+export class OffsetLostError extends Error {
+  override readonly name = "OffsetLostError";
+}
+
+export class ReplayLog {
+  readonly #storage: LogStorage;
+  readonly #slot: 0 | 1;
+  readonly #retainedBytes: number;
+  #start = 0;
+  #stored = 0;
+  #end = 0;
+  #originBytes = 0;
+  #blocks: Block[] = [];
+  /** Offset of the first frame that is written but not yet synced. */
+  #unsynced: number | undefined;
+  #syncs = 0;
+  /** The rows were deleted under the log: only what is in memory is left. */
+  #isDetached = false;
+
+  private constructor(storage: LogStorage, slot: 0 | 1, retainedBytes: number) {
+    this.#storage = storage;
+    this.#slot = slot;
+    this.#retainedBytes = retainedBytes;
+  }
+
+  /** Makes the table where there is none. Never called for a lookup: asking about an unknown id leaves nothing. */
+  static createTable(sql: SqlStorage): void {
+    sql.exec(
+      "CREATE TABLE IF NOT EXISTS chunk (key INTEGER PRIMARY KEY, origin_bytes INTEGER NOT NULL, data BLOB NOT NULL)",
+    );
+  }
+
+  /** An empty log; rows that an earlier session left in the slot are deleted. */
+  static create(storage: LogStorage, slot: 0 | 1, retainedBytes: number): ReplayLog {
+    const log = new ReplayLog(storage, slot, retainedBytes);
+    log.delete();
+    log.#isDetached = false;
+    return log;
+  }
+
+  /** The log as its rows tell it: everything up to the last successful insert. */
+  static restore(storage: LogStorage, slot: 0 | 1, retainedBytes: number): ReplayLog {
+    const log = new ReplayLog(storage, slot, retainedBytes);
+    const first = log.#row("key >= ? ORDER BY key", log.#key(0));
+    const last = log.#row("key < ? ORDER BY key DESC", log.#key(SLOT_SPAN));
+    if (first && last) {
+      log.#start = first.offset;
+      log.#end = log.#stored = last.offset + last.length;
+      log.#originBytes = last.originBytes;
+    }
+    return log;
+  }
+
+  /** The first offset that can still be replayed, bytes. */
+  get start(): number {
+    return this.#start;
+  }
+
+  /** All bytes ever written. */
+  get end(): number {
+    return this.#end;
+  }
+
+  /** How many bytes of the origin's answer are in the log; the rest of `end` are frames of the gateway. */
+  get originBytes(): number {
+    return this.#originBytes;
+  }
+
+  /** Whether a frame at the end is still being stored. */
+  get isHidingFrames(): boolean {
+    return this.#unsynced !== undefined;
+  }
+
+  get hasUnstored(): boolean {
+    return this.#stored < this.#end;
+  }
+
+  /** Adds bytes of the origin's answer: whole events. Copies them. */
+  append(bytes: Uint8Array): void {
+    this.#write(bytes);
+    this.#originBytes += bytes.length;
+    if (this.#end - this.#stored >= MAX_BLOCK_BYTES) this.store();
+  }
+
+  /** Adds a frame of the gateway, which readers see when it is stored. Resolves then. */
+  async appendFrame(frame: Uint8Array): Promise<void> {
+    if (this.#isDetached) {
+      this.#write(frame);
+      return;
+    }
+    this.#unsynced ??= this.#end;
+    const turn = ++this.#syncs;
+    this.#write(frame);
+    this.store();
+    await this.#storage.sync();
+    // A later frame waits for its own sync, and this one with it.
+    if (turn === this.#syncs) this.#unsynced = undefined;
+  }
+
+  /**
+   * Some bytes from `offset` on: a view that stays valid, or `undefined` when there are none yet.
+   * Throws OffsetLostError below `start`.
+   */
+  read(offset: number): Uint8Array | undefined {
+    const visible = this.#unsynced ?? this.#end;
+    if (offset >= visible) return undefined;
+    const block = this.#blocks.findLast((candidate) => candidate.offset <= offset);
+    if (block) return block.bytes.subarray(offset - block.offset, Math.min(block.length, visible - block.offset));
+    if (offset < this.#start || this.#isDetached) {
+      throw new OffsetLostError(`Cannot replay from ${offset}: the kept bytes start at ${this.#start}`);
+    }
+    const row = this.#row("key <= ? ORDER BY key DESC", this.#key(offset));
+    if (!row) throw new Error(`The log has no row for offset ${offset} of ${this.#start} to ${this.#end}`);
+    return new Uint8Array(row.data, offset - row.offset);
+  }
+
+  /** Writes what is only in memory to SQLite, one row a block, and drops what is over the retained size. */
+  store(): void {
+    if (this.#isDetached) return;
+    for (const block of this.#blocks) {
+      const from = this.#stored - block.offset;
+      if (from >= block.length) continue;
+      const row = block.bytes.subarray(Math.max(0, from), block.length);
+      this.#storage.sql.exec(
+        "INSERT INTO chunk (key, origin_bytes, data) VALUES (?, ?, ?)",
+        this.#key(this.#stored),
+        this.#originBytes,
+        row,
+      );
+      this.#stored += row.length;
+    }
+    this.#blocks.splice(0, this.#blocks.length - BLOCKS_IN_MEMORY);
+    this.#dropOldest();
+  }
+
+  /** Deletes the rows. Readers still get what is in memory. */
+  delete(): void {
+    this.#storage.sql.exec("DELETE FROM chunk WHERE key >= ? AND key < ?", this.#key(0), this.#key(SLOT_SPAN));
+    this.detach();
+  }
+
+  /** The rows are gone, or about to be: nothing is read from or written to SQLite any more. */
+  detach(): void {
+    this.#isDetached = true;
+    this.#unsynced = undefined;
+  }
+
+  #write(bytes: Uint8Array): void {
+    for (let taken = 0; taken < bytes.length; ) {
+      const block = this.#openBlock(bytes.length - taken);
+      const part = bytes.subarray(taken, taken + block.bytes.length - block.length);
+      block.bytes.set(part, block.length);
+      block.length += part.length;
+      taken += part.length;
+      this.#end += part.length;
+    }
+  }
+
+  /** The block with room in it; a new one is at least as large as the one before, and as `wanted` where that is allowed. */
+  #openBlock(wanted: number): Block {
+    const last = this.#blocks.at(-1);
+    if (last && last.length < last.bytes.length) return last;
+    const size = Math.min(MAX_BLOCK_BYTES, Math.max(MIN_BLOCK_BYTES, 2 * (last?.bytes.length ?? 0), wanted));
+    const block = { offset: this.#end, bytes: new Uint8Array(size), length: 0 };
+    this.#blocks.push(block);
+    return block;
+  }
+
+  /** Whole rows go, the oldest first, as long as the retained size is still there without them. */
+  #dropOldest(): void {
+    const limit = this.#end - this.#retainedBytes;
+    if (limit - this.#start < MAX_BLOCK_BYTES) return;
+    const kept = this.#row("key <= ? ORDER BY key DESC", this.#key(limit));
+    if (!kept || kept.offset === this.#start) return;
+    this.#storage.sql.exec(
+      "DELETE FROM chunk WHERE key >= ? AND key < ?",
+      this.#key(this.#start),
+      this.#key(kept.offset),
+    );
+    this.#start = kept.offset;
+  }
+
+  #row(condition: string, key: number): Row | undefined {
+    const row = this.#storage.sql
+      .exec<{ key: number; origin_bytes: number; data: ArrayBuffer }>(
+        `SELECT key, origin_bytes, data FROM chunk WHERE ${condition} LIMIT 1`,
+        key,
+      )
+      .toArray()[0];
+    if (!row || row.key < this.#key(0) || row.key >= this.#key(SLOT_SPAN)) return undefined;
+    return {
+      offset: row.key - this.#key(0),
+      originBytes: row.origin_bytes,
+      data: row.data,
+      length: row.data.byteLength,
+    };
+  }
+
+  #key(offset: number): number {
+    return this.#slot * SLOT_SPAN + offset;
+  }
+}
+
+interface Row {
+  readonly offset: number;
+  readonly originBytes: number;
+  readonly data: ArrayBuffer;
+  readonly length: number;
+}
+
+/** Keys of slot 0 and slot 1 in one INTEGER PRIMARY KEY that JavaScript can hold (a second key column costs a row written). */
+const SLOT_SPAN = 2 ** 50;

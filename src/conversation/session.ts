@@ -1,0 +1,222 @@
+/**
+ * One generation of a conversation and how it ended: its record, its log, and whoever waits for either.
+ *
+ *   asking ──▶ streaming ──▶ done                      the origin ended it the way its route ends
+ *      │           ├───────▶ failed (a code each)      the gateway gave the origin up, or the origin cut it
+ *      ├───────────┼───────▶ stopped                   DELETE; nothing is kept
+ *      ├───────────┴───────▶ replaced                  a new POST; kept until the origin takes that one
+ *      └───────────────────▶ refused                   the origin answered an error before the stream; nothing is kept
+ *
+ * Endings are final and the first one wins. The session is live while `end` is null.
+ */
+import type { ErrorBody } from "../errors.ts";
+import { errorEvent } from "../errors.ts";
+import type { LookupRow, RouteFamily, SessionEnd } from "../protocol.ts";
+import { EVENT_STREAM } from "../protocol.ts";
+import { PING, STOPPED_FRAME } from "../sse.ts";
+import type { ReplayLog } from "./replay-log.ts";
+
+/** What survives a restart beside the log: one row. Times are Unix milliseconds. */
+export interface SessionRecord {
+  /** Public name of the session, in the Holdfast-Session header. */
+  readonly session: string;
+  /** Private name of the session at the origin: the conversation id we send there. */
+  readonly originId: string;
+  /** The conversation id as the client gave it, `::model` included. */
+  readonly id: string;
+  /** The route at the origin. */
+  readonly path: string;
+  readonly family: RouteFamily;
+  /** The request's `stream` field. */
+  readonly wantsStream: boolean;
+  readonly idempotencyKey: string | undefined;
+  /** SHA-256 of the request body, hexadecimal. */
+  readonly bodyHash: string;
+  readonly startedAt: number;
+  /** The origin's, once it has accepted the request. */
+  contentType: string | undefined;
+  completedAt: number | undefined;
+  end: SessionEnd | null;
+  /** Why, for endings that are errors. */
+  error: ErrorBody | undefined;
+}
+
+/** Silence after which readers get a ping. At most 2 s by design: llama.cpp's web UI gives up after 3 s. */
+const PING_AFTER_MS = 1_800;
+/** How long origin bytes may stay in memory only: what a crash makes the origin send again, against a row's price. */
+const STORE_AFTER_MS = 1_000;
+
+/** What a session needs of the object it lives in. */
+export interface SessionHost {
+  now(): number;
+  /** Writes the record; called in the same turn as the log's writes, so both commit together. */
+  saveRecord(record: SessionRecord): void;
+  onEnd(session: Session): void;
+  /** A timer's work failed. */
+  onError(error: unknown): void;
+}
+
+export class Session {
+  readonly record: SessionRecord;
+  readonly log: ReplayLog;
+  readonly #host: SessionHost;
+  #waiters: (() => void)[] = [];
+  #readers = 0;
+  #lastGrowth: number;
+  #pingTimer: ReturnType<typeof setTimeout> | undefined;
+  #storeTimer: ReturnType<typeof setTimeout> | undefined;
+  /** False in the middle of an event too long to hold back: no frame may go there. */
+  isAtBoundary: () => boolean = () => true;
+
+  constructor(record: SessionRecord, log: ReplayLog, host: SessionHost) {
+    this.record = record;
+    this.log = log;
+    this.#host = host;
+    this.#lastGrowth = host.now();
+  }
+
+  get isLive(): boolean {
+    return this.record.end === null;
+  }
+
+  /** Whether its bytes are events: then frames of ours may be added. Until the origin has answered, the request tells. */
+  get isEventStream(): boolean {
+    const { contentType, wantsStream } = this.record;
+    return contentType === undefined ? wantsStream : contentType.startsWith(EVENT_STREAM);
+  }
+
+  get hasReaders(): boolean {
+    return this.#readers > 0;
+  }
+
+  /** The origin took the request. */
+  accept(contentType: string): void {
+    this.record.contentType = contentType;
+    this.#host.saveRecord(this.record);
+    this.#wake();
+  }
+
+  /** Origin bytes, whole events. */
+  append(bytes: Uint8Array): void {
+    this.log.append(bytes);
+    this.#lastGrowth = this.#host.now();
+    if (this.log.hasUnstored) this.#storeTimer ??= setTimeout(() => this.#storeNow(), STORE_AFTER_MS);
+    this.#wake();
+  }
+
+  /**
+   * Ends the session; readers get the ending's frame and then a clean end. Does nothing when it has ended already.
+   * For endings that keep nothing the caller deletes the log.
+   */
+  finish(end: SessionEnd, error?: ErrorBody): void {
+    if (!this.isLive) return;
+    this.record.end = end;
+    this.record.error = error;
+    this.record.completedAt = this.#host.now();
+    clearTimeout(this.#pingTimer);
+    clearTimeout(this.#storeTimer);
+    const frame = this.#endFrame();
+    if (end === "stopped" || end === "refused") {
+      this.log.detach();
+    } else {
+      this.log.store();
+      this.#host.saveRecord(this.record);
+    }
+    if (frame) this.#addFrame(frame);
+    this.#host.onEnd(this);
+    this.#wake();
+  }
+
+  /** The session has ended and all its bytes may be seen: a reader at the end is done. */
+  get isDrained(): boolean {
+    return !this.isLive && !this.log.isHidingFrames;
+  }
+
+  /** Resolves when bytes were added or the session has ended. */
+  changed(): Promise<void> {
+    return new Promise((resolve) => this.#waiters.push(resolve));
+  }
+
+  /** Resolves when the session has ended. */
+  async ended(): Promise<void> {
+    while (this.isLive) await this.changed();
+  }
+
+  /** A client is being fed: from now on silence is filled with pings. Every `attach` is followed by one `detach`. */
+  attach(): void {
+    this.#readers += 1;
+    if (this.#readers === 1) this.#armPing();
+  }
+
+  detach(): void {
+    this.#readers -= 1;
+    if (this.#readers === 0) clearTimeout(this.#pingTimer);
+    // A reader that left may be among the waiters: waking it lets its pull end.
+    this.#wake();
+  }
+
+  lookupRow(): LookupRow {
+    const { record, log } = this;
+    return {
+      conversation_id: record.id,
+      is_done: !this.isLive,
+      total_bytes: log.end,
+      started_at: Math.floor(record.startedAt / 1000),
+      completed_at: record.completedAt === undefined ? 0 : Math.floor(record.completedAt / 1000),
+      session: record.session,
+      end: record.end,
+      dropped_bytes: log.start,
+    };
+  }
+
+  #endFrame(): Uint8Array | undefined {
+    if (!this.isEventStream) return undefined;
+    if (this.record.end === "stopped") return STOPPED_FRAME;
+    if (!this.record.error) return undefined;
+    // Inside an event that was too long to hold back, a blank line first, or the frame would be taken for a part of it.
+    const separator = this.isAtBoundary() ? "" : "\n\n";
+    return new TextEncoder().encode(separator + errorEvent(this.record.family, this.record.error));
+  }
+
+  #addFrame(frame: Uint8Array): void {
+    this.#lastGrowth = this.#host.now();
+    this.log.appendFrame(frame).then(
+      () => this.#wake(),
+      (error: unknown) => this.#host.onError(error),
+    );
+  }
+
+  #armPing(): void {
+    if (!this.isLive) return;
+    const rest = PING_AFTER_MS - (this.#host.now() - this.#lastGrowth);
+    clearTimeout(this.#pingTimer);
+    // Nothing left of the wait: this reader has only just come, or no frame may stand here; look again in a full turn.
+    this.#pingTimer = setTimeout(() => this.#ping(), rest > 0 ? rest : PING_AFTER_MS);
+  }
+
+  #ping(): void {
+    try {
+      const isDue = this.#host.now() - this.#lastGrowth >= PING_AFTER_MS;
+      if (isDue && this.isEventStream && this.isAtBoundary()) this.#addFrame(PING);
+    } catch (error) {
+      this.#host.onError(error);
+    }
+    this.#armPing();
+  }
+
+  #storeNow(): void {
+    this.#storeTimer = undefined;
+    try {
+      this.log.store();
+    } catch (error) {
+      this.#host.onError(error);
+    }
+  }
+
+  #wake(): void {
+    const waiters = this.#waiters;
+    if (waiters.length === 0) return;
+    this.#waiters = [];
+    for (const wake of waiters) wake();
+  }
+}

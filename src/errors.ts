@@ -1,0 +1,76 @@
+/**
+ * Errors that a client is told about, in llama-server's shape: as an HTTP answer, or as the last event of a stream
+ * whose 200 is already on the wire.
+ */
+import type { FailureCode, RouteFamily } from "./protocol.ts";
+import { JSON_TYPE } from "./protocol.ts";
+
+/** The `type` of an error. llama-server's own where it has one for the case. */
+export type ErrorType =
+  | "invalid_request_error"
+  | "authentication_error"
+  | "not_found_error"
+  | "unavailable_error"
+  | "server_error"
+  | "payload_too_large"
+  | "origin_unreachable"
+  | "conversation_replaced"
+  | "conversation_stopped"
+  | FailureCode;
+
+/** What went wrong, as `{"error":{…}}` on the wire. `code` is an HTTP status even inside a stream. */
+export interface ErrorBody {
+  code: number;
+  message: string;
+  type: ErrorType;
+}
+
+/** A failure with an answer for the client: thrown anywhere, turned into a response once, in app.ts. */
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+  readonly status: number;
+  readonly type: ErrorType;
+
+  constructor(status: number, type: ErrorType, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.status = status;
+    this.type = type;
+  }
+
+  get body(): ErrorBody {
+    return { code: this.status, message: this.message, type: this.type };
+  }
+}
+
+export function badRequest(message: string): ApiError {
+  return new ApiError(400, "invalid_request_error", message);
+}
+
+/** llama-server answers every 404 with these words, and clients that know it compare them. */
+export function notFound(message = "File Not Found"): ApiError {
+  return new ApiError(404, "not_found_error", message);
+}
+
+export function errorResponse(error: ApiError): Response {
+  const headers = new Headers({ "Content-Type": JSON_TYPE });
+  // OpenAI's and Anthropic's SDKs retry a 409 by themselves, and would so undo the user's stop, or the newer request.
+  if (error.status === 409) headers.set("X-Should-Retry", "false");
+  return new Response(JSON.stringify({ error: error.body }), { status: error.status, headers });
+}
+
+/**
+ * The error as the last event of a stream, in the shape that makes the official SDK of that family raise:
+ * OpenAI's looks for `error` in the data of any event, Anthropic's for an event named `error`.
+ */
+export function errorEvent(family: RouteFamily, error: ErrorBody): string {
+  switch (family) {
+    case "chat":
+    case "completions":
+    case "completion":
+      return `data: ${JSON.stringify({ error })}\n\n`;
+    case "responses":
+      return `event: error\ndata: ${JSON.stringify({ type: "error", code: error.type, message: error.message, param: null, error })}\n\n`;
+    case "messages":
+      return `event: error\ndata: ${JSON.stringify({ type: "error", error: { type: error.type, message: error.message, code: error.code } })}\n\n`;
+  }
+}

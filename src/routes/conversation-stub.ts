@@ -1,0 +1,36 @@
+/** From a conversation id to its Durable Object. */
+import type { Context } from "hono";
+import type { AppEnv } from "../app.ts";
+import type { Conversation } from "../conversation/conversation.ts";
+import { badRequest } from "../errors.ts";
+import { conversationOf, MAX_CONVERSATION_ID_BYTES } from "../protocol.ts";
+
+/** The object of the tenant's conversation: another tenant's id leads to another object, an empty one. */
+export function conversationStub(c: Context<AppEnv>, id: string): DurableObjectStub<Conversation> {
+  return c.env.CONVERSATION.getByName(`${c.get("tenant")}/${conversationOf(id)}`);
+}
+
+/** Why this cannot be the id of any conversation, or `undefined`. */
+function idProblem(id: string): string | undefined {
+  const bytes = new TextEncoder().encode(id).length;
+  if (bytes > MAX_CONVERSATION_ID_BYTES) {
+    return `The conversation id has ${bytes} bytes; the limit is ${MAX_CONVERSATION_ID_BYTES}`;
+  }
+  const control = Array.from(id).findIndex(isControlCharacter);
+  if (control >= 0) return `The conversation id has a control character at position ${control}`;
+  return undefined;
+}
+
+/** A tab is what a header value may hold; the other control characters are what no llama-server takes. */
+function isControlCharacter(character: string): boolean {
+  return (character < " " && character !== "\t") || character === "\x7f";
+}
+
+export function checkConversationId(id: string): void {
+  const problem = idProblem(id);
+  if (problem) throw badRequest(problem);
+}
+
+export function isConversationId(id: unknown): id is string {
+  return typeof id === "string" && id !== "" && idProblem(id) === undefined;
+}

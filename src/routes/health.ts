@@ -1,0 +1,7 @@
+import type { Context } from "hono";
+import type { AppEnv } from "../app.ts";
+
+/** The gateway itself is up. Public, so it asks nothing of the origin: a stranger cannot make it work. */
+export function health(c: Context<AppEnv>): Response {
+  return c.json({ status: "ok" });
+}

@@ -1,0 +1,152 @@
+/**
+ * Server-sent events as bytes: where events end, the frames that the gateway adds, how a complete answer ends. Nothing
+ * here parses an event on the way through; only the last one is looked at, once, when the origin has ended.
+ */
+import type { RouteFamily } from "./protocol.ts";
+
+/** What llama-server sends when a stream is silent: a comment, 3 bytes. */
+export const PING = new TextEncoder().encode(":\n\n");
+/** The last thing readers of a stopped session see. A comment, so that no client takes it for an answer or an error. */
+export const STOPPED_FRAME = new TextEncoder().encode(": holdfast end=stopped\n\n");
+
+const LF = 10;
+const CR = 13;
+const COLON = 58;
+
+/**
+ * The end of the last whole event in `bytes[0..end)`, that is the offset behind its blank line, or -1. Only blank lines
+ * that end at or after `least` are looked for, so that a long event arriving in small pieces is searched once.
+ * Lines end with LF (llama-server) or CR LF (other servers).
+ */
+export function lastEventEnd(bytes: Uint8Array, end: number, least = 0): number {
+  for (let at = bytes.lastIndexOf(LF, end - 1); at >= least && at > 0; at = bytes.lastIndexOf(LF, at - 1)) {
+    const before = bytes[at - 1];
+    if (before === LF || (before === CR && bytes[at - 2] === LF)) return at + 1;
+  }
+  return -1;
+}
+
+/**
+ * Where the last event that is not a comment starts in a run of whole events, or -1 when all are comments.
+ */
+export function lastEventStart(events: Uint8Array): number {
+  let end = events.length;
+  while (end > 0) {
+    const start = Math.max(0, lastEventEnd(events, end - 1));
+    if (events[start] !== COLON) return start;
+    end = start;
+  }
+  return -1;
+}
+
+/** The start of an event says enough; llama-server's final `/completion` event carries the whole prompt behind it. */
+export const TERMINATOR_PREFIX_BYTES = 4_096;
+
+/**
+ * Whether a stream whose last event starts with these bytes ended the way that route ends: with its terminator, or
+ * with the origin's own error event. A clean end after anything else is a cut answer (wire contract, section 2).
+ */
+export function isFinalEvent(family: RouteFamily, eventStart: Uint8Array): boolean {
+  const text = new TextDecoder().decode(eventStart.subarray(0, TERMINATOR_PREFIX_BYTES));
+  if (/^event: ?error\r?\n/.test(text) || /^data: ?\{"error":/.test(text)) return true;
+  switch (family) {
+    case "chat":
+    case "completions":
+      return /^data: ?\[DONE\]/.test(text);
+    case "completion":
+      return /^data: ?\{.*"stop": ?true/.test(text) || /^data: ?\[DONE\]/.test(text);
+    case "responses":
+      return /^event: ?response\.(completed|incomplete|failed)\r?\n/.test(text);
+    case "messages":
+      return /^event: ?message_stop\r?\n/.test(text);
+  }
+}
+
+/**
+ * Splits the origin's bytes into whole events and an unfinished tail, which is held back so that a frame of the
+ * gateway never lands inside an event and a lost origin never leaves half a JSON line.
+ *
+ *     released to the log        held back
+ *   ───────────────────────────┃──────────▶ origin bytes
+ *                     last blank line
+ *
+ * An event longer than `heldBytes` is released as it comes; `atBoundary` is false until it ends.
+ */
+export class EventSplitter {
+  readonly #maxHeldBytes: number;
+  readonly #release: (bytes: Uint8Array, startsEvent: boolean) => void;
+  #held = new Uint8Array(0);
+  #heldLength = 0;
+  #atBoundary = true;
+
+  /** `release` gets views that are only valid during the call, and whether they start with the start of an event. */
+  constructor(maxHeldBytes: number, release: (bytes: Uint8Array, startsEvent: boolean) => void) {
+    this.#maxHeldBytes = maxHeldBytes;
+    this.#release = release;
+  }
+
+  /** Whether everything released so far ends with a whole event. */
+  get atBoundary(): boolean {
+    return this.#atBoundary;
+  }
+
+  /** The unfinished tail: taken, not released. Valid until the next call. */
+  get held(): Uint8Array {
+    return this.#held.subarray(0, this.#heldLength);
+  }
+
+  push(chunk: Uint8Array): void {
+    if (this.#heldLength === 0) {
+      this.#split(chunk, 0);
+    } else {
+      const searched = this.#heldLength;
+      const all = this.#hold(chunk);
+      this.#heldLength = 0;
+      this.#split(all, searched);
+    }
+  }
+
+  /** Releases the unfinished tail as it is: the origin ended its last event without a blank line. */
+  flush(): void {
+    const rest = this.held;
+    this.#heldLength = 0;
+    this.#emit(rest, false);
+  }
+
+  /** Forgets the unfinished tail: the origin will send it again, or never. */
+  discard(): void {
+    this.#heldLength = 0;
+  }
+
+  /** `bytes[0..searched)` holds no event end. */
+  #split(bytes: Uint8Array, searched: number): void {
+    const end = lastEventEnd(bytes, bytes.length, searched);
+    if (end > 0) this.#emit(bytes.subarray(0, end), true);
+    const rest = bytes.subarray(Math.max(0, end));
+    if (rest.length > this.#maxHeldBytes) {
+      this.#emit(rest, false);
+    } else if (rest.length > 0) {
+      this.#hold(rest);
+    }
+  }
+
+  #emit(bytes: Uint8Array, endsEvent: boolean): void {
+    if (bytes.length === 0) return;
+    const startsEvent = this.#atBoundary;
+    this.#atBoundary = endsEvent;
+    this.#release(bytes, startsEvent);
+  }
+
+  #hold(bytes: Uint8Array): Uint8Array {
+    const length = this.#heldLength + bytes.length;
+    if (length > this.#held.length) {
+      const grown = new Uint8Array(Math.max(1_024, 2 * length));
+      grown.set(this.#held.subarray(0, this.#heldLength));
+      this.#held = grown;
+    }
+    // `bytes` may be a view of #held itself (its unreleased end): copyWithin semantics of set() make that safe.
+    this.#held.set(bytes, this.#heldLength);
+    this.#heldLength = length;
+    return this.#held.subarray(0, length);
+  }
+}
