@@ -13,6 +13,12 @@ export interface Config {
   /** Replayable bytes kept per session. */
   readonly retainedBytes: number;
   readonly maxRequestBytes: number;
+  /** How long a live session waits for its origin to be there again, milliseconds. */
+  readonly reconnectMs: number;
+  /** How long the origin may be connected and send nothing, milliseconds. */
+  readonly originIdleMs: number;
+  /** How long one answer may take, milliseconds. */
+  readonly maxGenerationMs: number;
   /** Origin routes the owner opened, as `METHOD:/path`; a trailing `*` stands for any rest of the path. */
   readonly extraRoutes: readonly string[];
   readonly corsOrigins: readonly string[];
@@ -48,6 +54,9 @@ export function parseConfig(env: Omit<Env, "CONVERSATION">): Config {
     retainedBytes: wholeNumber("RETAINED_BYTES", env.RETAINED_BYTES, 65_536, 2 ** 30),
     // Cloudflare takes 100 MB at most on its lower plans, and an isolate has 128 MB for everything.
     maxRequestBytes: wholeNumber("MAX_REQUEST_BYTES", env.MAX_REQUEST_BYTES, 1_024, 100_000_000),
+    reconnectMs: 1000 * wholeNumber("RECONNECT_SECONDS", env.RECONNECT_SECONDS, 1, 86_400),
+    originIdleMs: 1000 * wholeNumber("ORIGIN_IDLE_SECONDS", env.ORIGIN_IDLE_SECONDS, 1, 86_400),
+    maxGenerationMs: 1000 * wholeNumber("MAX_GENERATION_SECONDS", env.MAX_GENERATION_SECONDS, 1, 7 * 86_400),
     extraRoutes: extraRoutes(env.EXTRA_ROUTES),
     corsOrigins: words(env.CORS_ORIGINS),
   };

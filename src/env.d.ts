@@ -6,6 +6,9 @@ declare namespace Cloudflare {
     SESSION_TTL_SECONDS: string;
     RETAINED_BYTES: string;
     MAX_REQUEST_BYTES: string;
+    RECONNECT_SECONDS: string;
+    ORIGIN_IDLE_SECONDS: string;
+    MAX_GENERATION_SECONDS: string;
     EXTRA_ROUTES: string;
     CORS_ORIGINS: string;
     CONVERSATION: DurableObjectNamespace<import("./index.ts").Conversation>;

@@ -46,7 +46,7 @@ export function badRequest(message: string): ApiError {
   return new ApiError(400, "invalid_request_error", message);
 }
 
-/** llama-server answers every 404 with these words, and clients that know it compare them. */
+/** llama-server answers every 404 with the same words. */
 export function notFound(message = "File Not Found"): ApiError {
   return new ApiError(404, "not_found_error", message);
 }

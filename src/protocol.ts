@@ -59,6 +59,8 @@ export interface LookupRow {
   end: SessionEnd | null;
   /** The first replayable offset: older bytes were dropped to keep the retained size. */
   dropped_bytes: number;
+  /** How often the gateway had to connect to the origin again for this session. */
+  reattached: number;
 }
 
 const U64_MAX = 2n ** 64n - 1n;

@@ -77,11 +77,15 @@ export class EventSplitter {
   readonly #release: (bytes: Uint8Array, startsEvent: boolean) => void;
   #held = new Uint8Array(0);
   #heldLength = 0;
-  #atBoundary = true;
+  #atBoundary: boolean;
 
-  /** `release` gets views that are only valid during the call, and whether they start with the start of an event. */
-  constructor(maxHeldBytes: number, release: (bytes: Uint8Array, startsEvent: boolean) => void) {
+  /**
+   * `atBoundary`: whether what was released before ends with a whole event. `release` gets views that are only valid
+   * during the call, and whether they start with the start of an event.
+   */
+  constructor(maxHeldBytes: number, atBoundary: boolean, release: (bytes: Uint8Array, startsEvent: boolean) => void) {
     this.#maxHeldBytes = maxHeldBytes;
+    this.#atBoundary = atBoundary;
     this.#release = release;
   }
 

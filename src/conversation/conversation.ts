@@ -21,7 +21,8 @@ import {
   type RouteFamily,
   SESSION_HEADER,
 } from "../protocol.ts";
-import { contentTypeOf, Producer, type Refusal } from "./producer.ts";
+import { PendingRequest } from "./pending-request.ts";
+import { Producer, type Refusal } from "./producer.ts";
 import { readFrom } from "./reader.ts";
 import { ReplayLog } from "./replay-log.ts";
 import { Session, type SessionHost, type SessionRecord } from "./session.ts";
@@ -47,14 +48,14 @@ type Slot = 0 | 1;
 interface Entry {
   readonly session: Session;
   readonly slot: Slot;
-  /** Absent when the session was restored from storage. */
-  readonly producer: Producer | undefined;
+  readonly producer: Producer;
   refusal: Refusal | ApiError | undefined;
 }
 
 export class Conversation extends DurableObject<Env> {
   readonly #config: Config;
   readonly #origin: Origin;
+  readonly #pendingRequest: PendingRequest;
   /** Restored from its rows after a restart. */
   #current: Entry | undefined;
   #kept: Entry | undefined;
@@ -65,6 +66,7 @@ export class Conversation extends DurableObject<Env> {
     super(ctx, env);
     this.#config = configOf(env);
     this.#origin = new Origin(this.#config.origin);
+    this.#pendingRequest = new PendingRequest(ctx.storage.sql);
     this.#restore();
   }
 
@@ -91,11 +93,12 @@ export class Conversation extends DurableObject<Env> {
 
   /** Ends the session of exactly this id and forgets it: nothing can be replayed afterwards. Frees the GPU. */
   async stop(id: string): Promise<void> {
-    const { session, producer } = this.#current ?? {};
-    if (session?.record.id === id) {
-      const wasLive = session.isLive;
-      session.finish("stopped");
-      if (wasLive) this.ctx.waitUntil(this.#freeSlot(producer));
+    const current = this.#current;
+    if (current?.session.record.id === id) {
+      if (current.session.isLive) {
+        current.session.finish("stopped");
+        this.ctx.waitUntil(this.#freeSlot(current.producer));
+      }
       await this.#forgetAll();
     } else if (this.#kept?.session.record.id === id) {
       this.#discard(this.#kept);
@@ -153,6 +156,7 @@ export class Conversation extends DurableObject<Env> {
       idempotencyKey: start.idempotencyKey,
       bodyHash: start.bodyHash,
       startedAt: Date.now(),
+      reattached: 0,
       contentType: undefined,
       completedAt: undefined,
       end: null,
@@ -160,9 +164,10 @@ export class Conversation extends DurableObject<Env> {
     };
     const log = ReplayLog.create(this.ctx.storage, slot, this.#config.retainedBytes);
     const session = new Session(record, log, this.#host(slot));
-    const entry: Entry = { session, slot, producer: new Producer(session, this.#origin), refusal: undefined };
+    const entry = this.#entry(session, slot);
     this.#current = entry;
     this.#save(slot, record);
+    this.#pendingRequest.save(body);
     this.ctx.waitUntil(this.#run(entry, body));
     return entry;
   }
@@ -183,37 +188,57 @@ export class Conversation extends DurableObject<Env> {
   }
 
   /** Stops the origin's work for a session that has ended. The next question to the origin waits for it. */
-  #freeSlot(producer: Producer | undefined): Promise<void> {
-    this.#slotFreed = Promise.all([this.#slotFreed, producer?.stop()]).then(() => undefined);
+  #freeSlot(producer: Producer): Promise<void> {
+    this.#slotFreed = Promise.all([this.#slotFreed, producer.stop()]).then(() => undefined);
     return this.#slotFreed;
   }
 
-  /** One session from the question to its end. Runs whether or not a client is there. */
+  /** One session from the request to its end. Runs whether or not a client is there. */
   async #run(entry: Entry, body: Uint8Array): Promise<void> {
-    const { session, producer } = entry;
-    try {
+    await this.#guarded(entry, async () => {
       await this.#armAlarm();
       await this.#slotFreed;
-      if (!producer || !session.isLive) return;
-      const answer = await producer.ask(body);
-      if (!session.isLive) {
-        await producer.stop();
-      } else if ("refusal" in answer) {
-        await this.#refuse(entry, answer.refusal);
-      } else {
-        this.#accept(session, contentTypeOf(answer.accepted));
-        await producer.pump(answer.accepted);
-      }
+      if (!entry.session.isLive) return;
+      await this.#settle(
+        entry,
+        entry.producer.run(body, (contentType) => this.#accept(entry, contentType)),
+      );
+    });
+  }
+
+  /** A session that was live when the object died goes on. */
+  async #resume(entry: Entry): Promise<void> {
+    await this.#guarded(entry, async () => {
+      await this.#armAlarm();
+      const body = this.#pendingRequest.load();
+      await this.#settle(
+        entry,
+        entry.producer.resume(body, (contentType) => this.#accept(entry, contentType)),
+      );
+    });
+  }
+
+  async #settle(entry: Entry, production: Promise<Refusal | ApiError | undefined>): Promise<void> {
+    const refusal = await production;
+    if (refusal && entry.session.isLive) await this.#refuse(entry, refusal);
+  }
+
+  /** Whatever goes wrong with a session, it ends, and its alarm is set to the expiry. */
+  async #guarded(entry: Entry, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
     } catch (error) {
-      await this.#giveUp(entry, error);
+      this.#interrupt(entry, error);
     }
     if (this.#current === entry) await this.#armAlarm();
   }
 
-  #accept(session: Session, contentType: string): void {
+  #accept(entry: Entry, contentType: string): void {
+    // What the session before left is gone for good with this one's first byte.
     if (this.#kept) this.#discard(this.#kept);
     this.#kept = undefined;
-    session.accept(contentType);
+    this.#pendingRequest.delete();
+    entry.session.accept(contentType);
   }
 
   /** The origin did not take the request: it never was a session, and the one before is current again. */
@@ -222,30 +247,26 @@ export class Conversation extends DurableObject<Env> {
     entry.session.finish("refused", refusal instanceof ApiError ? refusal.body : refusalError(refusal));
     this.#discard(entry);
     if (this.#current !== entry) return;
+    this.#pendingRequest.delete();
     this.#current = this.#kept;
     this.#kept = undefined;
     if (this.#current) await this.#armAlarm();
     else await this.#forgetAll();
   }
 
-  /** Something of ours or the way to the origin failed. Only what the origin never took may be answered as if unasked. */
-  async #giveUp(entry: Entry, error: unknown): Promise<void> {
-    const { session, producer } = entry;
-    if (!session.isLive) return;
-    if (error instanceof ApiError && session.record.contentType === undefined) {
-      await this.#refuse(entry, error);
-      return;
-    }
+  /** Something of ours failed: the session ends, and says so. */
+  #interrupt({ session, producer }: Entry, error: unknown): void {
     console.error(error);
+    if (!session.isLive) return;
     const message = "The gateway failed in the middle of the answer";
     session.finish("interrupted", { code: 500, message, type: "interrupted" });
-    await producer?.stop();
+    this.ctx.waitUntil(producer.stop());
   }
 
   async #replay(query: URLSearchParams, isHead: boolean): Promise<Response> {
     const id = query.get("id") ?? "";
     const session = this.#current?.session;
-    if (session?.record.id !== id) throw notFound();
+    if (session?.record.id !== id) throw notFound("No session of this conversation: it is unknown, expired or stopped");
     const wanted = query.get("session");
     if (wanted !== null && wanted !== session.record.session) throw fencedError(wanted, session);
     const from = parseOffset(query.get("from"));
@@ -293,6 +314,7 @@ export class Conversation extends DurableObject<Env> {
 
   #createTables(): void {
     ReplayLog.createTable(this.ctx.storage.sql);
+    PendingRequest.createTable(this.ctx.storage.sql);
     this.ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS session (slot INTEGER PRIMARY KEY, record TEXT NOT NULL)");
   }
 
@@ -307,9 +329,13 @@ export class Conversation extends DurableObject<Env> {
       onEnd: logEnd,
       onError: (error) => {
         const entry = [this.#current, this.#kept].find((candidate) => candidate?.slot === slot);
-        if (entry) this.ctx.waitUntil(this.#giveUp(entry, error));
+        if (entry) this.#interrupt(entry, error);
       },
     };
+  }
+
+  #entry(session: Session, slot: Slot): Entry {
+    return { session, slot, producer: new Producer(session, this.#origin, this.#config), refusal: undefined };
   }
 
   #restore(): void {
@@ -321,19 +347,19 @@ export class Conversation extends DurableObject<Env> {
       const which: Slot = slot === 0 ? 0 : 1;
       const log = ReplayLog.restore(this.ctx.storage, which, this.#config.retainedBytes);
       const session = new Session(JSON.parse(record) as SessionRecord, log, this.#host(which));
-      return { session, slot: which, producer: undefined, refusal: undefined };
+      return this.#entry(session, which);
     });
     entries.sort((a, b) => b.session.record.startedAt - a.session.record.startedAt);
     [this.#current, this.#kept] = entries;
-    const message = "The gateway restarted in the middle of the answer";
-    this.#current?.session.finish("interrupted", { code: 503, message, type: "interrupted" });
+    if (this.#current?.session.isLive) this.ctx.waitUntil(this.#resume(this.#current));
   }
 }
 
 /** One line a session: what an operator needs to see how it went. No conversation id, no text. */
 function logEnd({ record, log }: Session): void {
   const ms = (record.completedAt ?? record.startedAt) - record.startedAt;
-  console.log(JSON.stringify({ event: "session_end", session: record.session, end: record.end, bytes: log.end, ms }));
+  const { session, end, reattached } = record;
+  console.log(JSON.stringify({ event: "session_end", session, end, bytes: log.end, reattached, ms }));
 }
 
 function answerHeaders(session: Session): Headers {

@@ -1,10 +1,26 @@
 /**
- * The origin's bytes into a session: asks, reads until the origin ends, says how it ended. One per session; it goes on
- * whoever is or is not reading.
+ * The origin's bytes into a session: asks, reads, goes on at the exact byte when a connection breaks, says how it ended.
+ * One per live session; it goes on whoever is or is not reading.
+ *
+ *   ask ──▶ read ──▶ terminator seen ──▶ done
+ *    │       │ ▲
+ *    │       ▼ │ at the byte behind the last whole event
+ *    └────▶ attach ──▶ the origin has lost it, or is away too long ──▶ failed
+ *
+ * The prompt is sent a second time only when the origin itself says that it never got it.
  */
-import type { Origin } from "../origin/origin.ts";
+import type { ApiError } from "../errors.ts";
+import {
+  isTunnelStatus,
+  type Origin,
+  type OriginSession,
+  originUnreachable,
+  STALE_CONNECTION_MS,
+  STALE_CONNECTION_TRIES,
+} from "../origin/origin.ts";
 import { EVENT_STREAM, type FailureCode } from "../protocol.ts";
 import { EventSplitter, isFinalEvent, lastEventStart, TERMINATOR_PREFIX_BYTES } from "../sse.ts";
+import { Backoff, pause } from "./backoff.ts";
 import type { Session } from "./session.ts";
 
 /** Taken from the origin in one read: about a second of a fast model. */
@@ -16,8 +32,25 @@ const READ_BYTES = 16_384;
 const MAX_HELD_BYTES = 1_048_576;
 /** An error answer is kept whole to be given to the client verbatim; llama-server's are under a kilobyte. */
 const MAX_REFUSAL_BYTES = 65_536;
-/** After a stop before the origin's headers: how long the request is left open, so that a late start is stopped too. */
+/**
+ * After a stop that overtook its request: how long that one is left open, so that a late start is stopped too. When the
+ * origin knows the id already, as it does milliseconds after the request, the stop has reached it.
+ */
 const LATE_STOP_MS = 30_000;
+/** A request that fails at once met no origin: its client is told so after this, and not after the whole reconnect time. */
+const FIRST_CONTACT_MS = 5_000;
+/** Silence after which the origin is asked whether it has sent bytes that never came: two of its pings and a bit. */
+const QUIET_MS = 75_000;
+
+/** How long the origin may be what. Milliseconds. */
+export interface ProducerLimits {
+  /** Without a connection, before the session is given up. */
+  readonly reconnectMs: number;
+  /** Connected, without a byte, before the session is given up. */
+  readonly originIdleMs: number;
+  /** From the request to the last byte. */
+  readonly maxGenerationMs: number;
+}
 
 /** The origin's answer when it did not take the request: given to the client as it is. */
 export interface Refusal {
@@ -26,57 +59,164 @@ export interface Refusal {
   readonly body: Uint8Array;
 }
 
+type Opening = { readonly response: Response } | { readonly refusal: Refusal | ApiError };
+
 export class Producer {
   readonly #session: Session;
   readonly #origin: Origin;
-  readonly #abort = new AbortController();
+  readonly #limits: ProducerLimits;
   readonly #splitter: EventSplitter;
-  #hasAnswer = false;
-  /** Where the newest event that is not a comment starts in the log. */
-  #lastEvent: number | undefined;
+  readonly #backoff = new Backoff();
+  /** Aborted when nothing of the origin is wanted any more. */
+  readonly #over = new AbortController();
+  /** The current connection; aborted to get another one. */
+  #connection = new AbortController();
+  /** The origin has answered the request with a head: from then on a stop reaches all there is. */
+  #isAnswered: boolean;
+  /** When the origin was last heard of, Unix milliseconds. */
+  #heardAt = Date.now();
+  #probedAt = 0;
+  /** A request or its answer is under way: silence is then the origin's, not the network's. */
+  #isConnected = false;
+  #hasGivenUp = false;
 
-  constructor(session: Session, origin: Origin) {
+  constructor(session: Session, origin: Origin, limits: ProducerLimits) {
     this.#session = session;
     this.#origin = origin;
-    this.#splitter = new EventSplitter(MAX_HELD_BYTES, (bytes, startsEvent) => this.#take(bytes, startsEvent));
+    this.#limits = limits;
+    this.#isAnswered = session.record.contentType !== undefined;
+    const release = (bytes: Uint8Array, startsEvent: boolean) => this.#take(bytes, startsEvent);
+    this.#splitter = new EventSplitter(MAX_HELD_BYTES, session.log.endsWithEvent(), release);
     session.isAtBoundary = () => this.#splitter.atBoundary;
   }
 
-  /** Asks the origin. Returns its answer when it took the request, else why not. Throws ApiError when it is not there. */
-  async ask(body: Uint8Array): Promise<{ accepted: Response } | { refusal: Refusal }> {
-    const { path, originId } = this.#session.record;
-    const response = await this.#origin.generate(path, body, originId, this.#abort.signal);
-    this.#hasAnswer = true;
-    return response.ok ? { accepted: response } : { refusal: await readRefusal(response) };
+  /**
+   * From the request to the end of the session. Returns why, when the origin did not take it; the session is then the
+   * caller's to end. `accept` is called with the content type when the origin has taken it.
+   */
+  run(body: Uint8Array, accept: (contentType: string) => void): Promise<Refusal | ApiError | undefined> {
+    return this.#watched(() => this.#askAndPump(body, accept));
   }
 
-  /** Reads the answer to its end and ends the session. Whatever the origin does is an ending, not an exception. */
-  async pump(response: Response): Promise<void> {
-    const isEvents = contentTypeOf(response).startsWith(EVENT_STREAM);
-    const isWhole = await this.#read(response, isEvents);
-    if (!this.#session.isLive) return;
-    if (isWhole && isFinalEvent(this.#session.record.family, this.#splitter.held)) this.#splitter.flush();
-    if (isEvents ? this.#endsWithTerminator() : isWhole) {
-      this.#session.finish("done");
-    } else if (isWhole) {
-      this.#fail("origin_truncated", 502, "The origin ended the answer before it was complete");
-    } else {
-      this.#fail("origin_lost", 502, "The connection to the origin was lost in the middle of the answer");
-    }
+  /**
+   * Goes on, as `run`, with a session that a restart of the object left behind. `body` is the request where the origin
+   * had not answered it yet.
+   */
+  resume(body: Uint8Array, accept: (contentType: string) => void): Promise<Refusal | ApiError | undefined> {
+    return this.#watched(async () => {
+      const { wantsStream } = this.#session.record;
+      const { state } = await this.#find(this.#limits.reconnectMs);
+      if (!this.#session.isLive) return undefined;
+      if (state === "unknown" && !this.#isAnswered) return await this.#askAndPump(body, accept);
+      if (state === "known" && wantsStream) {
+        // What the origin replays is an event stream.
+        if (!this.#isAnswered) accept(EVENT_STREAM);
+        this.#isAnswered = true;
+        await this.#pump(undefined);
+      } else if (state === "unsupported" || !wantsStream) {
+        this.#fail("interrupted", 503, "The gateway restarted, and the origin cannot go on with the answer");
+      } else {
+        this.#failLost();
+      }
+      return undefined;
+    });
   }
 
   /**
    * Frees the GPU, after the session has ended. Resolves when the origin has heard it, or is not there to hear.
-   * Before the origin's headers the request may still be on its way, and a stop that overtakes it stops nothing: it is
-   * left open for a while, and whoever runs it calls `stop` again when the answer comes.
+   * Before the origin's head the request may still be on its way, and a stop that overtakes it stops nothing: it is left
+   * open for a while, and `run` stops again when the answer comes.
    */
   async stop(): Promise<void> {
-    if (this.#hasAnswer) this.#abort.abort();
+    if (this.#isAnswered) this.#over.abort();
     const isHeard = await this.#origin.stop(this.#session.record.originId);
-    if (this.#hasAnswer) return;
+    if (this.#isAnswered) return;
     // Without a replay buffer at the origin, its connection is what keeps the generation going.
-    if (isHeard) setTimeout(() => this.#abort.abort(), LATE_STOP_MS);
-    else this.#abort.abort();
+    if (!isHeard) this.#over.abort();
+    else void pause(LATE_STOP_MS, this.#over.signal).then(() => this.#over.abort());
+  }
+
+  /** Does `work` under the watchdog, and stops at the origin what the session then has given up. */
+  async #watched<T>(work: () => Promise<T>): Promise<T> {
+    const { originIdleMs, maxGenerationMs } = this.#limits;
+    const timer = setInterval(() => this.#check(), Math.min(5_000, originIdleMs / 4, maxGenerationMs / 4));
+    try {
+      return await work();
+    } finally {
+      clearInterval(timer);
+      if (this.#hasGivenUp) await this.#origin.stop(this.#session.record.originId);
+    }
+  }
+
+  async #askAndPump(body: Uint8Array, accept: (contentType: string) => void): Promise<Refusal | ApiError | undefined> {
+    const opening = await this.#ask(body);
+    if (!this.#session.isLive) {
+      // Ended meanwhile; the stop of then may have overtaken the request.
+      await this.#origin.stop(this.#session.record.originId);
+      this.#over.abort();
+      return undefined;
+    }
+    if ("refusal" in opening) return opening.refusal;
+    accept(contentTypeOf(opening.response));
+    await this.#pump(opening.response);
+    return undefined;
+  }
+
+  async #ask(body: Uint8Array): Promise<Opening> {
+    const { path, originId, wantsStream } = this.#session.record;
+    for (let tries = 1; ; tries++) {
+      const started = Date.now();
+      let failure: Refusal | ApiError;
+      try {
+        const response = await this.#connect((signal) => this.#origin.generate(path, body, originId, signal));
+        if (response.ok) {
+          this.#isAnswered = true;
+          return { response };
+        }
+        failure = await readRefusal(response);
+        if (!isTunnelStatus(response.status)) return { refusal: failure };
+      } catch (cause) {
+        failure = originUnreachable(cause);
+      }
+      if (!this.#session.isLive) return { refusal: failure };
+      // The origin's answer did not reach us. Whether it has the request is asked, never assumed.
+      const isQuick = Date.now() - started < STALE_CONNECTION_MS;
+      const { state } = await this.#find(isQuick ? FIRST_CONTACT_MS : this.#limits.reconnectMs);
+      if (!this.#session.isLive) return { refusal: failure };
+      if (state === "known" && wantsStream) {
+        const response = await this.#attach();
+        if (response) this.#isAnswered = true;
+        return response ? { response } : { refusal: failure };
+      }
+      const isUnseen = state === "unknown" && isQuick && tries < STALE_CONNECTION_TRIES;
+      if (!isUnseen) return { refusal: failure };
+    }
+  }
+
+  /** Reads to the end of the session, from one connection after another. */
+  async #pump(first: Response | undefined): Promise<void> {
+    const { log, record } = this.#session;
+    let connection = first ?? (await this.#attach());
+    while (connection) {
+      const before = log.originBytes;
+      const isEvents = this.#session.isEventStream;
+      const isWhole = await this.#read(connection, isEvents);
+      if (!this.#session.isLive) return;
+      // An origin may end its last event without a blank line.
+      if (isWhole && isFinalEvent(record.family, this.#splitter.held)) this.#splitter.flush();
+      if (isEvents ? this.#endsWithTerminator() : isWhole) {
+        this.#session.finish("done");
+        return;
+      }
+      this.#splitter.discard();
+      // A clean end proves little on a way through proxies; a second one with nothing more to say proves it.
+      const isAllThereIs = isWhole && connection !== first && log.originBytes === before;
+      connection = isEvents && !isAllThereIs ? await this.#attach() : undefined;
+      if (!connection && isWhole && this.#session.isLive) {
+        this.#fail("origin_truncated", 502, "The origin ended the answer before it was complete");
+      }
+    }
+    this.#failLost();
   }
 
   /** Returns whether the origin ended the body, rather than the connection having been lost. */
@@ -84,43 +224,126 @@ export class Producer {
     if (!response.body) return true;
     const reader = response.body.getReader({ mode: "byob" });
     let buffer = new ArrayBuffer(READ_BYTES);
+    this.#isConnected = true;
+    try {
+      for (;;) {
+        const part = await reader.readAtLeast(1, new Uint8Array(buffer)).catch(() => undefined);
+        if (!part || !this.#session.isLive) return false;
+        if (part.done || !part.value) return true;
+        this.#heardAt = Date.now();
+        this.#backoff.reset();
+        if (isEvents) this.#splitter.push(part.value);
+        else this.#session.append(part.value);
+        buffer = part.value.buffer as ArrayBuffer;
+      }
+    } finally {
+      this.#isConnected = false;
+    }
+  }
+
+  /** A new connection at the byte behind the last whole event; `undefined` when there is none to be had. */
+  async #attach(): Promise<Response | undefined> {
+    const { log, record } = this.#session;
+    const deadline = Date.now() + this.#limits.reconnectMs;
+    do {
+      await pause(this.#backoff.next(), this.#over.signal);
+      if (!this.#session.isLive) return undefined;
+      const attachment = await this.#connect((signal) => this.#origin.attach(record.originId, log.originBytes, signal));
+      if (!this.#session.isLive || attachment === "lost") return undefined;
+      if (attachment !== "unreachable") {
+        this.#session.reattached();
+        return attachment.response;
+      }
+    } while (Date.now() < deadline);
+    return undefined;
+  }
+
+  /** What the origin knows of the session; asked until it answers, or for `patienceMs`. */
+  async #find(patienceMs: number): Promise<OriginSession> {
+    const deadline = Date.now() + patienceMs;
     for (;;) {
-      const part = await reader.readAtLeast(1, new Uint8Array(buffer)).catch(() => undefined);
-      if (!part) return false;
-      if (!this.#session.isLive) return false;
-      if (part.done || !part.value) return true;
-      if (isEvents) this.#splitter.push(part.value);
-      else this.#session.append(part.value);
-      buffer = part.value.buffer as ArrayBuffer;
+      await pause(this.#backoff.next(), this.#over.signal);
+      const found = await this.#origin.find(this.#session.record.originId);
+      if (found.state !== "unreachable" || !this.#session.isLive || Date.now() > deadline) return found;
+    }
+  }
+
+  /** Makes a request under a signal that also ends when the session does. */
+  async #connect<T>(request: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    this.#connection = new AbortController();
+    this.#isConnected = true;
+    this.#heardAt = Date.now();
+    try {
+      return await request(AbortSignal.any([this.#over.signal, this.#connection.signal]));
+    } finally {
+      this.#isConnected = false;
+    }
+  }
+
+  /** The watchdog: a generation that runs for too long, an origin that is connected and silent. */
+  #check(): void {
+    if (!this.#session.isLive) return;
+    const { originIdleMs, maxGenerationMs } = this.#limits;
+    const now = Date.now();
+    const age = now - this.#session.record.startedAt;
+    const silence = now - this.#heardAt;
+    if (age > maxGenerationMs) {
+      this.#fail(
+        "too_long",
+        504,
+        `The answer was not complete after ${maxGenerationMs / 1000} s, the most it may take`,
+      );
+    } else if (this.#isConnected && silence > originIdleMs) {
+      this.#fail("origin_timeout", 504, `The origin sent nothing for ${originIdleMs / 1000} s`);
+    } else if (
+      this.#isConnected &&
+      now - Math.max(this.#heardAt, this.#probedAt) > Math.min(QUIET_MS, originIdleMs / 2)
+    ) {
+      this.#probedAt = now;
+      this.#probe().catch((error: unknown) => console.error(error));
+    }
+  }
+
+  /** Silence may be a prompt being processed, or a connection that died without a word: the origin knows which. */
+  async #probe(): Promise<void> {
+    const connection = this.#connection;
+    const found = await this.#origin.find(this.#session.record.originId);
+    if (!this.#session.isLive || connection !== this.#connection) return;
+    const received = this.#session.log.originBytes + this.#splitter.held.length;
+    if (found.state === "unknown" || (found.state === "known" && found.totalBytes > received)) {
+      connection.abort();
+    } else if (found.state !== "unreachable" && !this.#isAnswered) {
+      // Waiting for a slot, llama-server says nothing at all, for as long as it takes.
+      this.#heardAt = Date.now();
     }
   }
 
   #take(bytes: Uint8Array, startsEvent: boolean): void {
     const start = lastEventStart(bytes);
-    if (start > 0 || (start === 0 && startsEvent)) this.#lastEvent = this.#session.log.end + start;
-    this.#session.append(bytes);
+    const isEventStart = start > 0 || (start === 0 && startsEvent);
+    this.#session.append(bytes, isEventStart ? start : undefined);
   }
 
   #endsWithTerminator(): boolean {
-    if (this.#lastEvent === undefined || !this.#splitter.atBoundary) return false;
-    const prefix = new Uint8Array(TERMINATOR_PREFIX_BYTES);
-    let length = 0;
-    while (length < prefix.length) {
-      const bytes = this.#session.log.read(this.#lastEvent + length);
-      if (!bytes) break;
-      const part = bytes.subarray(0, prefix.length - length);
-      prefix.set(part, length);
-      length += part.length;
-    }
-    return isFinalEvent(this.#session.record.family, prefix.subarray(0, length));
+    const { log, record } = this.#session;
+    if (log.lastEvent === undefined || !this.#splitter.atBoundary) return false;
+    return isFinalEvent(record.family, log.readUpTo(log.lastEvent, TERMINATOR_PREFIX_BYTES));
   }
 
+  #failLost(): void {
+    this.#fail("origin_lost", 502, "The origin was lost in the middle of the answer, and has not got the rest of it");
+  }
+
+  /** Ends a session that the origin did not complete. */
   #fail(end: FailureCode, code: number, message: string): void {
+    if (!this.#session.isLive) return;
     this.#session.finish(end, { code, message, type: end });
+    this.#hasGivenUp = true;
+    this.#over.abort();
   }
 }
 
-export function contentTypeOf(response: Response): string {
+function contentTypeOf(response: Response): string {
   return response.headers.get("Content-Type") ?? "application/octet-stream";
 }
 

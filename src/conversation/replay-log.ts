@@ -14,10 +14,14 @@
  * it is stored; else every offset behind a lost one would be wrong.
  */
 
+import { lastEventEnd } from "../sse.ts";
+
 /** A row's bytes, and so a block's: large rows replay 100 times faster than a row per event (platform notes, B.4). */
 const MAX_BLOCK_BYTES = 32_768;
 /** A short answer should not cost a large block: blocks double up to the maximum. */
 const MIN_BLOCK_BYTES = 4_096;
+/** CR LF CR LF, and the LF before it. */
+const LONGEST_BLANK_LINE = 5;
 /** Live readers move within the newest blocks and rarely touch SQLite. */
 const BLOCKS_IN_MEMORY = 2;
 
@@ -48,6 +52,7 @@ export class ReplayLog {
   #stored = 0;
   #end = 0;
   #originBytes = 0;
+  #lastEvent: number | undefined;
   #blocks: Block[] = [];
   /** Offset of the first frame that is written but not yet synced. */
   #unsynced: number | undefined;
@@ -64,7 +69,7 @@ export class ReplayLog {
   /** Makes the table where there is none. Never called for a lookup: asking about an unknown id leaves nothing. */
   static createTable(sql: SqlStorage): void {
     sql.exec(
-      "CREATE TABLE IF NOT EXISTS chunk (key INTEGER PRIMARY KEY, origin_bytes INTEGER NOT NULL, data BLOB NOT NULL)",
+      "CREATE TABLE IF NOT EXISTS chunk (key INTEGER PRIMARY KEY, origin_bytes INTEGER NOT NULL, last_event INTEGER, data BLOB NOT NULL)",
     );
   }
 
@@ -85,6 +90,7 @@ export class ReplayLog {
       log.#start = first.offset;
       log.#end = log.#stored = last.offset + last.length;
       log.#originBytes = last.originBytes;
+      log.#lastEvent = last.lastEvent;
     }
     return log;
   }
@@ -104,6 +110,11 @@ export class ReplayLog {
     return this.#originBytes;
   }
 
+  /** Where the origin's newest event starts that is not a comment. */
+  get lastEvent(): number | undefined {
+    return this.#lastEvent;
+  }
+
   /** Whether a frame at the end is still being stored. */
   get isHidingFrames(): boolean {
     return this.#unsynced !== undefined;
@@ -113,8 +124,12 @@ export class ReplayLog {
     return this.#stored < this.#end;
   }
 
-  /** Adds bytes of the origin's answer: whole events. Copies them. */
-  append(bytes: Uint8Array): void {
+  /**
+   * Adds bytes of the origin's answer: whole events. Copies them. `eventStart` is where in them the last event starts
+   * that is not a comment, if one does.
+   */
+  append(bytes: Uint8Array, eventStart?: number): void {
+    if (eventStart !== undefined) this.#lastEvent = this.#end + eventStart;
     this.#write(bytes);
     this.#originBytes += bytes.length;
     if (this.#end - this.#stored >= MAX_BLOCK_BYTES) this.store();
@@ -152,6 +167,25 @@ export class ReplayLog {
     return new Uint8Array(row.data, offset - row.offset);
   }
 
+  /** The visible bytes from `offset` on, at most `limit`, as one piece. Throws OffsetLostError below `start`. */
+  readUpTo(offset: number, limit: number): Uint8Array {
+    const all = new Uint8Array(limit);
+    let length = 0;
+    while (length < limit) {
+      const bytes = this.read(offset + length)?.subarray(0, limit - length);
+      if (!bytes) break;
+      all.set(bytes, length);
+      length += bytes.length;
+    }
+    return all.subarray(0, length);
+  }
+
+  /** Whether a frame could be added here without landing inside an event. */
+  endsWithEvent(): boolean {
+    const tail = this.readUpTo(Math.max(this.#start, this.#end - LONGEST_BLANK_LINE), LONGEST_BLANK_LINE);
+    return tail.length === 0 || lastEventEnd(tail, tail.length) === tail.length;
+  }
+
   /** Writes what is only in memory to SQLite, one row a block, and drops what is over the retained size. */
   store(): void {
     if (this.#isDetached) return;
@@ -160,9 +194,10 @@ export class ReplayLog {
       if (from >= block.length) continue;
       const row = block.bytes.subarray(Math.max(0, from), block.length);
       this.#storage.sql.exec(
-        "INSERT INTO chunk (key, origin_bytes, data) VALUES (?, ?, ?)",
+        "INSERT INTO chunk (key, origin_bytes, last_event, data) VALUES (?, ?, ?, ?)",
         this.#key(this.#stored),
         this.#originBytes,
+        this.#lastEvent ?? null,
         row,
       );
       this.#stored += row.length;
@@ -219,16 +254,13 @@ export class ReplayLog {
   }
 
   #row(condition: string, key: number): Row | undefined {
-    const row = this.#storage.sql
-      .exec<{ key: number; origin_bytes: number; data: ArrayBuffer }>(
-        `SELECT key, origin_bytes, data FROM chunk WHERE ${condition} LIMIT 1`,
-        key,
-      )
-      .toArray()[0];
+    const query = `SELECT key, origin_bytes, last_event, data FROM chunk WHERE ${condition} LIMIT 1`;
+    const row = this.#storage.sql.exec<ChunkRow>(query, key).toArray()[0];
     if (!row || row.key < this.#key(0) || row.key >= this.#key(SLOT_SPAN)) return undefined;
     return {
       offset: row.key - this.#key(0),
       originBytes: row.origin_bytes,
+      lastEvent: row.last_event ?? undefined,
       data: row.data,
       length: row.data.byteLength,
     };
@@ -239,9 +271,13 @@ export class ReplayLog {
   }
 }
 
+type ChunkRow = { key: number; origin_bytes: number; last_event: number | null; data: ArrayBuffer };
+
 interface Row {
   readonly offset: number;
+  /** `originBytes` and `lastEvent` of the log when the row was written: the newest row's are the log's. */
   readonly originBytes: number;
+  readonly lastEvent: number | undefined;
   readonly data: ArrayBuffer;
   readonly length: number;
 }

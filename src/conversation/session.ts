@@ -33,6 +33,8 @@ export interface SessionRecord {
   /** SHA-256 of the request body, hexadecimal. */
   readonly bodyHash: string;
   readonly startedAt: number;
+  /** Connections to the origin after the first. */
+  reattached: number;
   /** The origin's, once it has accepted the request. */
   contentType: string | undefined;
   completedAt: number | undefined;
@@ -96,9 +98,15 @@ export class Session {
     this.#wake();
   }
 
-  /** Origin bytes, whole events. */
-  append(bytes: Uint8Array): void {
-    this.log.append(bytes);
+  /** The producer has a new connection to the origin. */
+  reattached(): void {
+    this.record.reattached += 1;
+    this.#host.saveRecord(this.record);
+  }
+
+  /** Origin bytes, whole events; `eventStart` as in ReplayLog.append. */
+  append(bytes: Uint8Array, eventStart?: number): void {
+    this.log.append(bytes, eventStart);
     this.#lastGrowth = this.#host.now();
     if (this.log.hasUnstored) this.#storeTimer ??= setTimeout(() => this.#storeNow(), STORE_AFTER_MS);
     this.#wake();
@@ -166,6 +174,7 @@ export class Session {
       session: record.session,
       end: record.end,
       dropped_bytes: log.start,
+      reattached: record.reattached,
     };
   }
 

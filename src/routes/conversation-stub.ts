@@ -18,6 +18,8 @@ function idProblem(id: string): string | undefined {
   }
   const control = Array.from(id).findIndex(isControlCharacter);
   if (control >= 0) return `The conversation id has a control character at position ${control}`;
+  // What a decoder puts in place of bytes that are not UTF-8: different ids would become one.
+  if (id.includes("\ufffd")) return "The conversation id is not valid UTF-8";
   return undefined;
 }
 

@@ -3,7 +3,7 @@ import type { Context } from "hono";
 import type { AppEnv } from "../app.ts";
 import { notFound } from "../errors.ts";
 import { Origin } from "../origin/origin.ts";
-import { limitedBody } from "./request-body.ts";
+import { readBody } from "./request-body.ts";
 
 /**
  * What a client needs and what neither shows nor changes the server's state. Everything else is the owner's to open
@@ -36,13 +36,10 @@ export const PASSTHROUGH_ROUTES: readonly (readonly [method: "GET" | "POST", pat
 
 export async function passthrough(c: Context<AppEnv>): Promise<Response> {
   const { origin, maxRequestBytes } = c.get("config");
-  const body = limitedBody(c.req.raw, maxRequestBytes);
-  try {
-    return await new Origin(origin).forward(c.req.raw, body.stream);
-  } catch (error) {
-    // The limit broke the request off; the origin's failing on half a body is not what the client has to know.
-    throw body.exceeded() ?? error;
-  }
+  const request = c.req.raw;
+  // llama-server reads the whole body before it does anything, so nothing is gained by handing it on in pieces.
+  const body = request.body ? await readBody(request, maxRequestBytes) : undefined;
+  return await new Origin(origin).forward(request, body);
 }
 
 /** A route that is closed unless the owner's configuration names it. */

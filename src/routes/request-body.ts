@@ -1,42 +1,22 @@
 /** Request bodies, never more of them than the limit. */
 import { ApiError } from "../errors.ts";
 
-export interface LimitedBody {
-  /** The body as it arrives. Breaks off when it grows over the limit. */
-  readonly stream: ReadableStream<Uint8Array> | null;
-  /** The error to answer when it did. */
-  exceeded(): ApiError | undefined;
-}
-
-/** Throws a 413 at once when the request says that it is too large. */
-export function limitedBody(request: Request, maxBytes: number): LimitedBody {
-  const declared = request.headers.get("Content-Length");
-  if (declared !== null && Number(declared) > maxBytes) throw tooLarge(`${declared} bytes`, maxBytes);
-  // A declared length is enforced by HTTP itself, and the native stream keeps it.
-  if (declared !== null || !request.body) return { stream: request.body, exceeded: () => undefined };
-  let error: ApiError | undefined;
-  let total = 0;
-  const counter = new TransformStream<Uint8Array, Uint8Array>({
-    transform(chunk, controller) {
-      total += chunk.length;
-      if (total > maxBytes) {
-        error = tooLarge(`more than ${maxBytes} bytes`, maxBytes);
-        throw error;
-      }
-      controller.enqueue(chunk);
-    },
-  });
-  return { stream: request.body.pipeThrough(counter), exceeded: () => error };
-}
-
-/** The whole body. Throws a 413 when it is over the limit. */
+/** The whole body. Throws a 413 when it is, or says it is, over the limit. */
 export async function readBody(request: Request, maxBytes: number): Promise<Uint8Array> {
-  const body = limitedBody(request, maxBytes);
-  try {
-    return new Uint8Array(await new Response(body.stream).arrayBuffer());
-  } catch (error) {
-    throw body.exceeded() ?? error;
+  const declared = request.headers.get("Content-Length");
+  // HTTP itself holds a request to the length it declares.
+  if (declared !== null) {
+    if (Number(declared) > maxBytes) throw tooLarge(`${declared} bytes`, maxBytes);
+    return new Uint8Array(await request.arrayBuffer());
   }
+  const chunks: Uint8Array[] = [];
+  let total = 0;
+  for await (const chunk of request.body ?? []) {
+    total += chunk.length;
+    if (total > maxBytes) throw tooLarge(`more than ${maxBytes} bytes`, maxBytes);
+    chunks.push(chunk);
+  }
+  return new Uint8Array(await new Blob(chunks).arrayBuffer());
 }
 
 function tooLarge(size: string, maxBytes: number): ApiError {

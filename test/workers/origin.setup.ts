@@ -1,0 +1,15 @@
+import type { TestProject } from "vitest/node";
+import { startDemoOrigin } from "../../demo/origin.ts";
+
+/** The tests inside workerd cannot listen: their origin runs outside, and each request body says how it behaves. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const origin = await startDemoOrigin({ paceMs: 5, slots: 64, pingIntervalMs: 60_000 });
+  project.provide("originUrl", origin.url);
+  return () => origin.close();
+}
+
+declare module "vitest" {
+  interface ProvidedContext {
+    originUrl: string;
+  }
+}
