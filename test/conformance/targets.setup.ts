@@ -1,0 +1,95 @@
+/**
+ * Starts what the conformance suite runs against, once for all its files:
+ *
+ *     npm test              demo origin                     Holdfast ─▶ demo origin
+ *     npm run test:llama    llama-server (LLAMA_SERVER)     Holdfast ─▶ llama-server
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import nodeProcess from "node:process";
+import type { TestProject } from "vitest/node";
+import { startDemoOrigin } from "../../demo/origin.ts";
+import { RING_BYTES } from "../../demo/replay-ring.ts";
+import { buildBundle, startGateway } from "../../scripts/gateway.ts";
+import { startLlamaServer } from "../support/llama-server.ts";
+import type { Target } from "../support/target.ts";
+
+const ORIGIN_KEY = "origin-key";
+const OTHER_ORIGIN_KEY = "other-origin-key";
+const ALICE_KEY = "alice-key";
+const BOB_KEY = "bob-key";
+
+/** Different from llama-server's 4 MiB, so that no test passes by accident; small, so that an overflow is quick. */
+const RETAINED_BYTES = 6 * 1024 * 1024;
+
+/** Far above what any test but one sends. */
+const MAX_REQUEST_BYTES = 256 * 1024;
+
+/** One token each: slow enough to act in the middle of an answer, quick enough to wait for its end. */
+const DEMO_PACE_MS = 5;
+
+export default async function startTargets(project: TestProject): Promise<() => Promise<void>> {
+  const bundle = await buildBundle();
+  const storage = await mkdtemp(join(tmpdir(), "holdfast-conformance-"));
+  const origin = await startOrigin();
+  const cleanUp = async () => {
+    await origin.close();
+    await rm(storage, { recursive: true, force: true });
+  };
+  try {
+    const gateway = await startGateway({
+      bundle,
+      origin: origin.target.url,
+      originKey: ORIGIN_KEY,
+      apiKeys: `alice=${ALICE_KEY} bob=${BOB_KEY}`,
+      storage,
+      vars: { RETAINED_BYTES: String(RETAINED_BYTES), MAX_REQUEST_BYTES: String(MAX_REQUEST_BYTES) },
+    });
+    project.provide("targets", [origin.target, holdfastTarget(origin.target, gateway.url)]);
+    return async () => {
+      await gateway.kill();
+      await cleanUp();
+    };
+  } catch (error) {
+    await cleanUp();
+    throw error;
+  }
+}
+
+async function startOrigin(): Promise<{ target: Target; close(): Promise<void> }> {
+  const launcher = nodeProcess.env.LLAMA_SERVER;
+  const apiKey = `${ORIGIN_KEY},${OTHER_ORIGIN_KEY}`;
+  if (launcher) {
+    const server = await startLlamaServer(launcher, { apiKey });
+    return { target: originTarget("llama-server", server.url), close: () => server.kill() };
+  }
+  const demo = await startDemoOrigin({ paceMs: DEMO_PACE_MS, apiKey });
+  return { target: originTarget("demo-origin", demo.url), close: () => demo.close() };
+}
+
+function originTarget(kind: "llama-server" | "demo-origin", url: string): Target {
+  return {
+    name: kind === "llama-server" ? "llama-server" : "the demo origin",
+    kind,
+    url,
+    apiKey: ORIGIN_KEY,
+    otherKey: OTHER_ORIGIN_KEY,
+    originUrl: url,
+    originKey: ORIGIN_KEY,
+    originKind: kind,
+    retainedBytes: RING_BYTES,
+  };
+}
+
+function holdfastTarget(origin: Target, url: string): Target {
+  return {
+    ...origin,
+    name: `Holdfast in front of ${origin.name}`,
+    kind: "holdfast",
+    url,
+    apiKey: ALICE_KEY,
+    otherKey: BOB_KEY,
+    retainedBytes: RETAINED_BYTES,
+  };
+}
