@@ -149,6 +149,7 @@ export class Conversation extends DurableObject<Env> {
     const record: SessionRecord = {
       session: crypto.randomUUID(),
       originId: crypto.randomUUID(),
+      abandonedIds: [],
       id: start.id,
       path: start.path,
       family: start.family,
@@ -199,10 +200,7 @@ export class Conversation extends DurableObject<Env> {
       await this.#armAlarm();
       await this.#slotFreed;
       if (!entry.session.isLive) return;
-      await this.#settle(
-        entry,
-        entry.producer.run(body, (contentType) => this.#accept(entry, contentType)),
-      );
+      await this.#settle(entry, entry.producer.run(body));
     });
   }
 
@@ -211,10 +209,7 @@ export class Conversation extends DurableObject<Env> {
     await this.#guarded(entry, async () => {
       await this.#armAlarm();
       const body = this.#pendingRequest.load();
-      await this.#settle(
-        entry,
-        entry.producer.resume(body, (contentType) => this.#accept(entry, contentType)),
-      );
+      await this.#settle(entry, entry.producer.resume(body));
     });
   }
 
@@ -233,12 +228,11 @@ export class Conversation extends DurableObject<Env> {
     if (this.#current === entry) await this.#armAlarm();
   }
 
-  #accept(entry: Entry, contentType: string): void {
+  #accept(session: Session, contentType: string): void {
     // What the session before left is gone for good with this one's first byte.
     if (this.#kept) this.#discard(this.#kept);
     this.#kept = undefined;
-    this.#pendingRequest.delete();
-    entry.session.accept(contentType);
+    session.accept(contentType);
   }
 
   /** The origin did not take the request: it never was a session, and the one before is current again. */
@@ -325,6 +319,7 @@ export class Conversation extends DurableObject<Env> {
   #host(slot: Slot): SessionHost {
     return {
       now: () => Date.now(),
+      newId: () => crypto.randomUUID(),
       saveRecord: (record) => this.#save(slot, record),
       onEnd: logEnd,
       onError: (error) => {
@@ -335,7 +330,11 @@ export class Conversation extends DurableObject<Env> {
   }
 
   #entry(session: Session, slot: Slot): Entry {
-    return { session, slot, producer: new Producer(session, this.#origin, this.#config), refusal: undefined };
+    const producer = new Producer(session, this.#origin, this.#config, {
+      accepted: (contentType) => this.#accept(session, contentType),
+      delivered: () => this.#pendingRequest.delete(),
+    });
+    return { session, slot, producer, refusal: undefined };
   }
 
   #restore(): void {

@@ -3,11 +3,13 @@
  * One per live session; it goes on whoever is or is not reading.
  *
  *   ask ──▶ read ──▶ terminator seen ──▶ done
- *    │       │ ▲
- *    │       ▼ │ at the byte behind the last whole event
- *    └────▶ attach ──▶ the origin has lost it, or is away too long ──▶ failed
+ *    │ ▲     │ ▲
+ *    │ │     ▼ │ at the byte behind the last whole event
+ *    └─┼──▶ attach ──▶ the origin has lost it, or is away too long ──▶ failed
+ *      └───────┘ no byte of it ever came, and the origin says that it knows nothing of it
  *
- * The prompt is sent a second time only when the origin itself says that it never got it.
+ * A prompt is sent again only on the origin's own word that nothing came of it: llama-server forgets requests that wait
+ * for one of its HTTP threads when their connection goes.
  */
 import type { ApiError } from "../errors.ts";
 import {
@@ -16,7 +18,6 @@ import {
   type OriginSession,
   originUnreachable,
   STALE_CONNECTION_MS,
-  STALE_CONNECTION_TRIES,
 } from "../origin/origin.ts";
 import { EVENT_STREAM, type FailureCode } from "../protocol.ts";
 import { EventSplitter, isFinalEvent, lastEventStart, TERMINATOR_PREFIX_BYTES } from "../sse.ts";
@@ -39,6 +40,11 @@ const MAX_REFUSAL_BYTES = 65_536;
 const LATE_STOP_MS = 30_000;
 /** A request that fails at once met no origin: its client is told so after this, and not after the whole reconnect time. */
 const FIRST_CONTACT_MS = 5_000;
+/**
+ * How often one request is sent to the origin, at the most. A gateway or a tunnel that restarts again and again while the
+ * origin is full takes several; a prompt that crashes the origin should not go on to do so for ever.
+ */
+const MAX_REQUESTS = 8;
 /** Silence after which the origin is asked whether it has sent bytes that never came: two of its pings and a bit. */
 const QUIET_MS = 75_000;
 
@@ -59,19 +65,31 @@ export interface Refusal {
   readonly body: Uint8Array;
 }
 
-type Opening = { readonly response: Response } | { readonly refusal: Refusal | ApiError };
+/** What its owner hears from a producer. */
+export interface ProducerEvents {
+  /** The origin has taken the request. */
+  accepted(contentType: string): void;
+  /** Its first byte is in the log: the request is not needed any more. */
+  delivered(): void;
+}
+
+/** Why the origin did not take the request. */
+type Refused = Refusal | ApiError;
 
 export class Producer {
   readonly #session: Session;
   readonly #origin: Origin;
   readonly #limits: ProducerLimits;
+  readonly #events: ProducerEvents;
   readonly #splitter: EventSplitter;
   readonly #backoff = new Backoff();
   /** Aborted when nothing of the origin is wanted any more. */
   readonly #over = new AbortController();
+  /** The request's body, until the first byte of the answer. */
+  #request: Uint8Array | undefined;
   /** The current connection; aborted to get another one. */
   #connection = new AbortController();
-  /** The origin has answered the request with a head: from then on a stop reaches all there is. */
+  /** The origin has answered, with a head or as a session that can be read: a stop reaches all there is. */
   #isAnswered: boolean;
   /** When the origin was last heard of, Unix milliseconds. */
   #heardAt = Date.now();
@@ -80,10 +98,11 @@ export class Producer {
   #isConnected = false;
   #hasGivenUp = false;
 
-  constructor(session: Session, origin: Origin, limits: ProducerLimits) {
+  constructor(session: Session, origin: Origin, limits: ProducerLimits, events: ProducerEvents) {
     this.#session = session;
     this.#origin = origin;
     this.#limits = limits;
+    this.#events = events;
     this.#isAnswered = session.record.contentType !== undefined;
     const release = (bytes: Uint8Array, startsEvent: boolean) => this.#take(bytes, startsEvent);
     this.#splitter = new EventSplitter(MAX_HELD_BYTES, session.log.endsWithEvent(), release);
@@ -92,28 +111,28 @@ export class Producer {
 
   /**
    * From the request to the end of the session. Returns why, when the origin did not take it; the session is then the
-   * caller's to end. `accept` is called with the content type when the origin has taken it.
+   * caller's to end.
    */
-  run(body: Uint8Array, accept: (contentType: string) => void): Promise<Refusal | ApiError | undefined> {
-    return this.#watched(() => this.#askAndPump(body, accept));
+  async run(body: Uint8Array): Promise<Refused | undefined> {
+    this.#request = body;
+    return await this.#watched(() => this.#produce(undefined));
   }
 
   /**
-   * Goes on, as `run`, with a session that a restart of the object left behind. `body` is the request where the origin
-   * had not answered it yet.
+   * Goes on, as `run`, with a session that a restart of the object left behind. `body` is the request where no byte of
+   * the answer had come yet, else empty.
    */
-  resume(body: Uint8Array, accept: (contentType: string) => void): Promise<Refusal | ApiError | undefined> {
-    return this.#watched(async () => {
-      const { wantsStream } = this.#session.record;
+  async resume(body: Uint8Array): Promise<Refused | undefined> {
+    if (body.length > 0) this.#request = body;
+    return await this.#watched(async () => {
       const { state } = await this.#find(this.#limits.reconnectMs);
       if (!this.#session.isLive) return undefined;
-      if (state === "unknown" && !this.#isAnswered) return await this.#askAndPump(body, accept);
-      if (state === "known" && wantsStream) {
-        // What the origin replays is an event stream.
-        if (!this.#isAnswered) accept(EVENT_STREAM);
-        this.#isAnswered = true;
-        await this.#pump(undefined);
-      } else if (state === "unsupported" || !wantsStream) {
+      const canAttach = state === "known" && this.#session.record.wantsStream;
+      const connection = canAttach ? await this.#attach() : undefined;
+      if (!this.#session.isLive) return undefined;
+      if (connection || ((canAttach || state === "unknown") && this.#askAgain()))
+        return await this.#produce(connection);
+      if (state === "unsupported" || (state === "known" && !canAttach)) {
         this.#fail("interrupted", 503, "The gateway restarted, and the origin cannot go on with the answer");
       } else {
         this.#failLost();
@@ -129,7 +148,7 @@ export class Producer {
    */
   async stop(): Promise<void> {
     if (this.#isAnswered) this.#over.abort();
-    const isHeard = await this.#origin.stop(this.#session.record.originId);
+    const isHeard = await this.#stopAll();
     if (this.#isAnswered) return;
     // Without a replay buffer at the origin, its connection is what keeps the generation going.
     if (!isHeard) this.#over.abort();
@@ -144,59 +163,95 @@ export class Producer {
       return await work();
     } finally {
       clearInterval(timer);
-      if (this.#hasGivenUp) await this.#origin.stop(this.#session.record.originId);
+      if (this.#hasGivenUp) await this.#stopAll();
     }
   }
 
-  async #askAndPump(body: Uint8Array, accept: (contentType: string) => void): Promise<Refusal | ApiError | undefined> {
-    const opening = await this.#ask(body);
-    if (!this.#session.isLive) {
-      // Ended meanwhile; the stop of then may have overtaken the request.
-      await this.#origin.stop(this.#session.record.originId);
-      this.#over.abort();
-      return undefined;
-    }
-    if ("refusal" in opening) return opening.refusal;
-    accept(contentTypeOf(opening.response));
-    await this.#pump(opening.response);
+  /** Asks, where there is no connection yet, and reads to the end of the session. */
+  async #produce(first: Response | undefined): Promise<Refused | undefined> {
+    let connection = first;
+    do {
+      if (!connection) {
+        const opening = await this.#ask();
+        if (!this.#session.isLive) {
+          // Ended meanwhile; the stop of then may have overtaken the request.
+          await this.#stopAll();
+          this.#over.abort();
+          return undefined;
+        }
+        if (!(opening instanceof Response)) return opening;
+        connection = opening;
+      }
+      await Promise.all([this.#stopAbandoned(), this.#pump(connection)]);
+      connection = undefined;
+    } while (this.#session.isLive && (await this.#isForgotten()) && this.#askAgain());
+    this.#failLost();
     return undefined;
   }
 
-  async #ask(body: Uint8Array): Promise<Opening> {
-    const { path, originId, wantsStream } = this.#session.record;
-    for (let tries = 1; ; tries++) {
+  /** Whether the origin, which remembers its sessions, says that it knows of no such request. */
+  async #isForgotten(): Promise<boolean> {
+    const { state } = await this.#find(this.#limits.reconnectMs);
+    return this.#session.isLive && state === "unknown";
+  }
+
+  /** Prepares for sending the request once more. Returns whether that is allowed. */
+  #askAgain(): boolean {
+    if (!this.#request || this.#session.record.abandonedIds.length + 1 >= MAX_REQUESTS) return false;
+    this.#session.changeOriginId();
+    return true;
+  }
+
+  /** What an earlier connection may have brought to the origin after all is not wanted: this session has its answer. */
+  async #stopAbandoned(): Promise<void> {
+    await Promise.all(this.#session.record.abandonedIds.map((id) => this.#origin.stop(id)));
+  }
+
+  /** Stops all that may be running at the origin for this session. Returns whether the origin heard it. */
+  async #stopAll(): Promise<boolean> {
+    const [isHeard] = await Promise.all([this.#origin.stop(this.#session.record.originId), this.#stopAbandoned()]);
+    return isHeard;
+  }
+
+  /** A connection with the answer: the request's own or, where the origin has the request already, one that replays. */
+  async #ask(): Promise<Response | Refused> {
+    const { path, wantsStream } = this.#session.record;
+    for (;;) {
+      const { originId } = this.#session.record;
+      const body = this.#request ?? new Uint8Array(0);
       const started = Date.now();
-      let failure: Refusal | ApiError;
+      let failure: Refused;
       try {
         const response = await this.#connect((signal) => this.#origin.generate(path, body, originId, signal));
         if (response.ok) {
           this.#isAnswered = true;
-          return { response };
+          if (this.#session.isLive) this.#events.accepted(contentTypeOf(response));
+          return response;
         }
         failure = await readRefusal(response);
-        if (!isTunnelStatus(response.status)) return { refusal: failure };
+        if (!isTunnelStatus(response.status)) return failure;
       } catch (cause) {
         failure = originUnreachable(cause);
       }
-      if (!this.#session.isLive) return { refusal: failure };
+      if (!this.#session.isLive) return failure;
       // The origin's answer did not reach us. Whether it has the request is asked, never assumed.
       const isQuick = Date.now() - started < STALE_CONNECTION_MS;
       const { state } = await this.#find(isQuick ? FIRST_CONTACT_MS : this.#limits.reconnectMs);
-      if (!this.#session.isLive) return { refusal: failure };
-      if (state === "known" && wantsStream) {
-        const response = await this.#attach();
-        if (response) this.#isAnswered = true;
-        return response ? { response } : { refusal: failure };
-      }
-      const isUnseen = state === "unknown" && isQuick && tries < STALE_CONNECTION_TRIES;
-      if (!isUnseen) return { refusal: failure };
+      if (!this.#session.isLive) return failure;
+      const canAttach = state === "known" && wantsStream;
+      const response = canAttach ? await this.#attach() : undefined;
+      if (response) return response;
+      if (!this.#session.isLive || !(canAttach || state === "unknown") || !this.#askAgain()) return failure;
     }
   }
 
-  /** Reads to the end of the session, from one connection after another. */
-  async #pump(first: Response | undefined): Promise<void> {
+  /**
+   * Reads from one connection after another, and ends the session with what the origin ends it. Leaves it live when the
+   * origin has nothing (more) of it.
+   */
+  async #pump(first: Response): Promise<void> {
     const { log, record } = this.#session;
-    let connection = first ?? (await this.#attach());
+    let connection: Response | undefined = first;
     while (connection) {
       const before = log.originBytes;
       const isEvents = this.#session.isEventStream;
@@ -210,13 +265,10 @@ export class Producer {
       }
       this.#splitter.discard();
       // A clean end proves little on a way through proxies; a second one with nothing more to say proves it.
-      const isAllThereIs = isWhole && connection !== first && log.originBytes === before;
+      const isAllThereIs: boolean = isWhole && connection !== first && log.originBytes === before;
       connection = isEvents && !isAllThereIs ? await this.#attach() : undefined;
-      if (!connection && isWhole && this.#session.isLive) {
-        this.#fail("origin_truncated", 502, "The origin ended the answer before it was complete");
-      }
+      if (!connection && isWhole && log.originBytes > 0) this.#failTruncated();
     }
-    this.#failLost();
   }
 
   /** Returns whether the origin ended the body, rather than the connection having been lost. */
@@ -233,7 +285,7 @@ export class Producer {
         this.#heardAt = Date.now();
         this.#backoff.reset();
         if (isEvents) this.#splitter.push(part.value);
-        else this.#session.append(part.value);
+        else this.#append(part.value);
         buffer = part.value.buffer as ArrayBuffer;
       }
     } finally {
@@ -251,6 +303,7 @@ export class Producer {
       const attachment = await this.#connect((signal) => this.#origin.attach(record.originId, log.originBytes, signal));
       if (!this.#session.isLive || attachment === "lost") return undefined;
       if (attachment !== "unreachable") {
+        this.#isAnswered = true;
         this.#session.reattached();
         return attachment.response;
       }
@@ -321,7 +374,16 @@ export class Producer {
   #take(bytes: Uint8Array, startsEvent: boolean): void {
     const start = lastEventStart(bytes);
     const isEventStart = start > 0 || (start === 0 && startsEvent);
-    this.#session.append(bytes, isEventStart ? start : undefined);
+    this.#append(bytes, isEventStart ? start : undefined);
+  }
+
+  #append(bytes: Uint8Array, eventStart?: number): void {
+    // What the origin replays is an event stream, and a replay that has bytes is a request that was taken.
+    if (this.#session.record.contentType === undefined) this.#events.accepted(EVENT_STREAM);
+    this.#session.append(bytes, eventStart);
+    if (!this.#request) return;
+    this.#request = undefined;
+    this.#events.delivered();
   }
 
   #endsWithTerminator(): boolean {
@@ -332,6 +394,10 @@ export class Producer {
 
   #failLost(): void {
     this.#fail("origin_lost", 502, "The origin was lost in the middle of the answer, and has not got the rest of it");
+  }
+
+  #failTruncated(): void {
+    this.#fail("origin_truncated", 502, "The origin ended the answer before it was complete");
   }
 
   /** Ends a session that the origin did not complete. */

@@ -21,7 +21,9 @@ export interface SessionRecord {
   /** Public name of the session, in the Holdfast-Session header. */
   readonly session: string;
   /** Private name of the session at the origin: the conversation id we send there. */
-  readonly originId: string;
+  originId: string;
+  /** Private names under which the origin was asked, and said that it knew of nothing. */
+  readonly abandonedIds: string[];
   /** The conversation id as the client gave it, `::model` included. */
   readonly id: string;
   /** The route at the origin. */
@@ -51,6 +53,7 @@ const STORE_AFTER_MS = 1_000;
 /** What a session needs of the object it lives in. */
 export interface SessionHost {
   now(): number;
+  newId(): string;
   /** Writes the record; called in the same turn as the log's writes, so both commit together. */
   saveRecord(record: SessionRecord): void;
   onEnd(session: Session): void;
@@ -96,6 +99,16 @@ export class Session {
     this.record.contentType = contentType;
     this.#host.saveRecord(this.record);
     this.#wake();
+  }
+
+  /**
+   * The next request goes to the origin under another private name. The one before may yet arrive there, and two
+   * requests of one name end each other's sessions at the wrong moment.
+   */
+  changeOriginId(): void {
+    this.record.abandonedIds.push(this.record.originId);
+    this.record.originId = this.#host.newId();
+    this.#host.saveRecord(this.record);
   }
 
   /** The producer has a new connection to the origin. */

@@ -72,15 +72,23 @@ describe("an object that dies in the middle of an answer", () => {
     expect(rest.endsWith(DONE)).toBe(true);
   });
 
-  it("before the origin has answered does not ask it again, whatever it then says", async () => {
+  it("before the origin has answered waits for what it says, and does not ask it again", async () => {
     const { generations } = await originStats(originUrl);
-    const post = chat("early", { headers_after_ms: 1_000, refuse: { status: 400, message: "no" } });
+    const post = chat("early", { headers_after_ms: 1_000, tokens: 3 });
     await until("the session is listed", async () => (await lookup(["early"])).length === 1);
     await abortAllDurableObjects();
     await post.catch(() => undefined);
-    expect(await (await replay("early")).text()).toContain('"type":"origin_truncated"');
-    expect((await lookup(["early"]))[0]?.end).toBe("origin_truncated");
-    expect((await originStats(originUrl)).generations).toBe(generations);
+    expect((await (await replay("early")).text()).endsWith(DONE)).toBe(true);
+    expect((await originStats(originUrl)).generations).toBe(generations + 1);
+  });
+
+  it("tells its readers what the origin said when it refuses the request in the end", async () => {
+    const post = chat("declined", { headers_after_ms: 1_000, refuse: { status: 400, message: "too long" } });
+    await until("the session is listed", async () => (await lookup(["declined"])).length === 1);
+    await abortAllDurableObjects();
+    await post.catch(() => undefined);
+    expect(await (await replay("declined")).text()).toMatch(/data: {"error":{"code":400,"message":".*too long/);
+    expect((await replay("declined")).status).toBe(404);
   });
 
   it("before the origin got the request asks it then, once", async () => {
