@@ -1,0 +1,67 @@
+/**
+ * The origin of an end-to-end test: the real llama-server where LLAMA_SERVER names one, else the demo origin.
+ */
+import nodeProcess from "node:process";
+import { startDemoOrigin } from "../../demo/origin.ts";
+import { startLlamaServer } from "./llama-server.ts";
+
+export interface TestOrigin {
+  url: string;
+  isReal: boolean;
+  /** Slots that generate now. */
+  busySlots(): Promise<number>;
+  /** Generations that ended so far, where each is of `tokens` tokens: a second one of the same prompt shows. */
+  generations(tokens: number): Promise<number>;
+  /** Connections are cut, sessions gone. */
+  kill(): Promise<void>;
+}
+
+export interface TestOriginOptions {
+  slots?: number;
+  port?: number;
+  /** Milliseconds between a generation's tokens; the real server gets a model of about that speed. */
+  paceMs?: number;
+}
+
+export async function startOrigin({ slots = 4, port, paceMs = 0 }: TestOriginOptions = {}): Promise<TestOrigin> {
+  const launcher = nodeProcess.env.LLAMA_SERVER;
+  return launcher ? startReal(launcher, slots, port, paceMs) : startDemo(slots, port, paceMs);
+}
+
+async function startReal(
+  launcher: string,
+  slots: number,
+  port: number | undefined,
+  paceMs: number,
+): Promise<TestOrigin> {
+  const server = await startLlamaServer(launcher, {
+    slots,
+    ...(port !== undefined && { port }),
+    ...(paceMs > 0 && { slow: 64 }),
+    args: ["--metrics"],
+  });
+  return {
+    url: server.url,
+    isReal: true,
+    async busySlots() {
+      const slotList = (await (await fetch(`${server.url}/slots`)).json()) as { is_processing: boolean }[];
+      return slotList.filter((slot) => slot.is_processing).length;
+    },
+    async generations(tokens) {
+      const metrics = await (await fetch(`${server.url}/metrics`)).text();
+      return Number(/^llamacpp:tokens_predicted_total (\d+)/m.exec(metrics)?.[1]) / tokens;
+    },
+    kill: () => server.kill(),
+  };
+}
+
+async function startDemo(slots: number, port: number | undefined, paceMs: number): Promise<TestOrigin> {
+  const origin = await startDemoOrigin({ slots, paceMs, ...(port !== undefined && { port }) });
+  return {
+    url: origin.url,
+    isReal: false,
+    busySlots: async () => origin.busySlots(),
+    generations: async () => origin.generations,
+    kill: () => origin.close(),
+  };
+}

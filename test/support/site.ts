@@ -1,0 +1,157 @@
+/**
+ * All of a deployment on one machine, with a bad network on either side of the gateway:
+ *
+ *   client ──▶ front proxy ──▶ gateway (workerd) ──▶ back proxy ──▶ origin
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { buildBundle, type Gateway, startGateway } from "../../scripts/gateway.ts";
+import { FaultProxy } from "./fault-proxy.ts";
+import { send } from "./http.ts";
+import { startOrigin, type TestOrigin, type TestOriginOptions } from "./origin.ts";
+import { Random } from "./random.ts";
+
+export const KEY = "key-alice";
+
+let bundle: Promise<string> | undefined;
+
+export interface LookupRow {
+  conversation_id: string;
+  is_done: boolean;
+  total_bytes: number;
+  end: string | null;
+  dropped_bytes: number;
+  reattached: number;
+}
+
+export class Site {
+  readonly origin: TestOrigin;
+  readonly back: FaultProxy;
+  readonly front: FaultProxy;
+  readonly random: Random;
+  readonly #storage: string;
+  readonly #vars: Record<string, string>;
+  #gateway: Gateway;
+
+  private constructor(parts: {
+    origin: TestOrigin;
+    back: FaultProxy;
+    front: FaultProxy;
+    random: Random;
+    storage: string;
+    vars: Record<string, string>;
+    gateway: Gateway;
+  }) {
+    this.origin = parts.origin;
+    this.back = parts.back;
+    this.front = parts.front;
+    this.random = parts.random;
+    this.#storage = parts.storage;
+    this.#vars = parts.vars;
+    this.#gateway = parts.gateway;
+  }
+
+  static async start(options: TestOriginOptions & { vars?: Record<string, string> } = {}): Promise<Site> {
+    const { vars = {}, ...originOptions } = options;
+    const random = new Random();
+    bundle ??= buildBundle();
+    const storage = await mkdtemp(join(tmpdir(), "holdfast-e2e-"));
+    const origin = await startOrigin(originOptions);
+    const back = await FaultProxy.start(origin.url, random);
+    const gateway = await startOn(await bundle, back.url, storage, vars);
+    const front = await FaultProxy.start(gateway.url, random);
+    return new Site({ origin, back, front, random, storage, vars, gateway });
+  }
+
+  get gateway(): Gateway {
+    return this.#gateway;
+  }
+
+  /** Where a client with a good network finds the gateway. */
+  get url(): string {
+    return this.#gateway.url;
+  }
+
+  /** SIGKILL, and a new process on the same storage and port. */
+  async restartGateway(): Promise<void> {
+    const { port } = this.#gateway;
+    await this.#gateway.kill();
+    this.#gateway = await startOn(await (bundle ?? buildBundle()), this.back.url, this.#storage, this.#vars, port);
+  }
+
+  async close(): Promise<void> {
+    await this.front.close();
+    await this.#gateway.kill();
+    await this.back.close();
+    await this.origin.kill();
+    await rm(this.#storage, { recursive: true, force: true });
+  }
+
+  chat(id: string, body: unknown, headers: Record<string, string> = {}) {
+    return send("POST", `${this.url}/v1/chat/completions`, {
+      headers: { ...this.#auth, "x-conversation-id": id, ...headers },
+      body,
+    });
+  }
+
+  get(path: string) {
+    return send("GET", this.url + path, { headers: this.#auth });
+  }
+
+  async replay(id: string, from = 0): Promise<Buffer> {
+    const answer = await this.get(`/v1/stream?conv_id=${encodeURIComponent(id)}&from=${from}`).answer;
+    const bytes = await answer.whole(60_000);
+    if (answer.status !== 200) throw new Error(`${id} from ${from}: ${answer.status} ${answer.text}`);
+    return bytes;
+  }
+
+  async stop(id: string): Promise<number> {
+    const url = `${this.url}/v1/stream?conv_id=${encodeURIComponent(id)}`;
+    return (await send("DELETE", url, { headers: this.#auth }).answer).status;
+  }
+
+  async lookup(ids: string[]): Promise<LookupRow[]> {
+    const body = { conversation_ids: ids };
+    const answer = await send("POST", `${this.url}/v1/streams/lookup`, { headers: this.#auth, body }).answer;
+    return (await answer.json()) as LookupRow[];
+  }
+
+  async row(id: string): Promise<LookupRow | undefined> {
+    return (await this.lookup([id]))[0];
+  }
+
+  /** What an undisturbed reader of the origin gets of the session whose prompt is `prompt`: there must be one of it. */
+  async atOrigin(prompt: string): Promise<Buffer> {
+    const asked = this.back.requests.filter(({ method, body }) => method === "POST" && body.includes(`"${prompt}"`));
+    const ids = new Set(asked.map(({ headers }) => headers.get("x-conversation-id") ?? ""));
+    const found: Buffer[] = [];
+    for (const id of ids) {
+      const answer = await send("GET", `${this.origin.url}/v1/stream?conv_id=${id}&from=0`).answer;
+      const bytes = await answer.whole(60_000);
+      if (answer.status === 200) found.push(bytes);
+    }
+    if (found.length !== 1)
+      throw new Error(`The origin has ${found.length} answers to "${prompt}", asked as ${[...ids]}`);
+    return found[0] ?? Buffer.alloc(0);
+  }
+
+  get #auth() {
+    return { authorization: `Bearer ${KEY}` };
+  }
+}
+
+/** A streaming chat request: `prompt` names it, in the origin's log too. */
+export function chatBody(prompt: string, tokens: number, more: Record<string, unknown> = {}) {
+  const messages = [{ role: "user", content: prompt }];
+  return { messages, max_tokens: tokens, stream: true, seed: 1, cache_prompt: false, ...more };
+}
+
+/** The bytes without pings: the only thing that the gateway adds to an answer that it brings to its end. */
+export function withoutPings(bytes: Buffer): string {
+  return bytes.toString().replace(/(?<=^|\n\n):\n\n/g, "");
+}
+
+function startOn(bundle: string, origin: string, storage: string, vars: Record<string, string>, port?: number) {
+  return startGateway({ bundle, origin, apiKeys: `alice=${KEY} bob=key-bob`, storage, vars, port });
+}
