@@ -1,0 +1,20 @@
+/** npm run build: the Worker as `wrangler deploy` would upload it, into dist/. */
+import { readdir, readFile } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { gzipSync } from "node:zlib";
+import { buildBundle } from "./gateway.ts";
+
+const bundle = await buildBundle().catch((error: Error) => {
+  console.error(`holdfast: ${error.message}`);
+  process.exit(1);
+});
+for (const file of await readdir(bundle)) {
+  if (file.endsWith(".map") || file === "README.md") continue;
+  const path = join(bundle, file);
+  const content = await readFile(path);
+  console.log(`${relative(process.cwd(), path)}  ${kib(content.length)}, ${kib(gzipSync(content).length)} gzipped`);
+}
+
+function kib(bytes: number): string {
+  return `${(bytes / 1024).toFixed(1)} KiB`;
+}
