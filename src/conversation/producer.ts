@@ -18,6 +18,7 @@ import {
   type OriginSession,
   originUnreachable,
   STALE_CONNECTION_MS,
+  type StopResult,
 } from "../origin/origin.ts";
 import { EVENT_STREAM, type FailureCode } from "../protocol.ts";
 import { EventSplitter, isFinalEvent, lastEventStart, TERMINATOR_PREFIX_BYTES } from "../sse.ts";
@@ -142,17 +143,31 @@ export class Producer {
   }
 
   /**
-   * Frees the GPU, after the session has ended. Resolves when the origin has heard it, or is not there to hear.
+   * Frees the GPU, after the session has ended. Resolves when the origin has heard it; an origin that cannot be reached is
+   * told again and again behind the caller's back.
+   *
    * Before the origin's head the request may still be on its way, and a stop that overtakes it stops nothing: it is left
    * open for a while, and `run` stops again when the answer comes.
    */
   async stop(): Promise<void> {
     if (this.#isAnswered) this.#over.abort();
-    const isHeard = await this.#stopAll();
-    if (this.#isAnswered) return;
+    const { originId, abandonedIds } = this.#session.record;
+    const [result = "unreachable", ...others] = await this.#stopEach([originId, ...abandonedIds]);
+    if ([result, ...others].includes("unreachable")) void this.#keepStopping([originId, ...abandonedIds]);
     // Without a replay buffer at the origin, its connection is what keeps the generation going.
-    if (!isHeard) this.#over.abort();
+    if (this.#isAnswered || result !== "heard") this.#over.abort();
     else void pause(LATE_STOP_MS, this.#over.signal).then(() => this.#over.abort());
+  }
+
+  async #keepStopping(ids: readonly string[]): Promise<void> {
+    const backoff = new Backoff();
+    const deadline = Date.now() + this.#limits.reconnectMs;
+    do await pause(backoff.next());
+    while ((await this.#stopEach(ids)).includes("unreachable") && Date.now() < deadline);
+  }
+
+  #stopEach(ids: readonly string[]): Promise<StopResult[]> {
+    return Promise.all(ids.map((id) => this.#origin.stop(id)));
   }
 
   /** Does `work` under the watchdog, and stops at the origin what the session then has given up. */
@@ -163,7 +178,7 @@ export class Producer {
       return await work();
     } finally {
       clearInterval(timer);
-      if (this.#hasGivenUp) await this.#stopAll();
+      if (this.#hasGivenUp) await this.stop();
     }
   }
 
@@ -175,23 +190,25 @@ export class Producer {
         const opening = await this.#ask();
         if (!this.#session.isLive) {
           // Ended meanwhile; the stop of then may have overtaken the request.
-          await this.#stopAll();
-          this.#over.abort();
+          this.#isAnswered = true;
+          await this.stop();
           return undefined;
         }
         if (!(opening instanceof Response)) return opening;
         connection = opening;
       }
-      await Promise.all([this.#stopAbandoned(), this.#pump(connection)]);
+      // What an earlier connection may have brought to the origin after all is not wanted: this one has the answer.
+      await Promise.all([this.#stopEach(this.#session.record.abandonedIds), this.#pump(connection)]);
       connection = undefined;
     } while (this.#session.isLive && (await this.#isForgotten()) && this.#askAgain());
     this.#failLost();
     return undefined;
   }
 
-  /** Whether the origin, which remembers its sessions, says that it knows of no such request. */
+  /** Whether no byte had come, and the origin, which remembers its sessions, says that it knows of no such request. */
   async #isForgotten(): Promise<boolean> {
-    const { state } = await this.#find(this.#limits.reconnectMs);
+    if (!this.#request) return false;
+    const { state } = await this.#find(FIRST_CONTACT_MS);
     return this.#session.isLive && state === "unknown";
   }
 
@@ -200,17 +217,6 @@ export class Producer {
     if (!this.#request || this.#session.record.abandonedIds.length + 1 >= MAX_REQUESTS) return false;
     this.#session.changeOriginId();
     return true;
-  }
-
-  /** What an earlier connection may have brought to the origin after all is not wanted: this session has its answer. */
-  async #stopAbandoned(): Promise<void> {
-    await Promise.all(this.#session.record.abandonedIds.map((id) => this.#origin.stop(id)));
-  }
-
-  /** Stops all that may be running at the origin for this session. Returns whether the origin heard it. */
-  async #stopAll(): Promise<boolean> {
-    const [isHeard] = await Promise.all([this.#origin.stop(this.#session.record.originId), this.#stopAbandoned()]);
-    return isHeard;
   }
 
   /** A connection with the answer: the request's own or, where the origin has the request already, one that replays. */
@@ -297,25 +303,32 @@ export class Producer {
   async #attach(): Promise<Response | undefined> {
     const { log, record } = this.#session;
     const deadline = Date.now() + this.#limits.reconnectMs;
-    do {
-      await pause(this.#backoff.next(), this.#over.signal);
-      if (!this.#session.isLive) return undefined;
-      const attachment = await this.#connect((signal) => this.#origin.attach(record.originId, log.originBytes, signal));
-      if (!this.#session.isLive || attachment === "lost") return undefined;
-      if (attachment !== "unreachable") {
-        this.#isAnswered = true;
-        this.#session.reattached();
-        return attachment.response;
-      }
-    } while (Date.now() < deadline);
-    return undefined;
+    const timer = setTimeout(() => this.#connection.abort(), this.#limits.reconnectMs);
+    try {
+      do {
+        await pause(Math.min(this.#backoff.next(), deadline - Date.now()), this.#over.signal);
+        if (!this.#session.isLive) return undefined;
+        const attachment = await this.#connect((signal) =>
+          this.#origin.attach(record.originId, log.originBytes, signal),
+        );
+        if (!this.#session.isLive || attachment === "lost") return undefined;
+        if (attachment !== "unreachable") {
+          this.#isAnswered = true;
+          this.#session.reattached();
+          return attachment.response;
+        }
+      } while (Date.now() < deadline);
+      return undefined;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** What the origin knows of the session; asked until it answers, or for `patienceMs`. */
   async #find(patienceMs: number): Promise<OriginSession> {
     const deadline = Date.now() + patienceMs;
     for (;;) {
-      await pause(this.#backoff.next(), this.#over.signal);
+      await pause(Math.min(this.#backoff.next(), deadline - Date.now()), this.#over.signal);
       const found = await this.#origin.find(this.#session.record.originId);
       if (found.state !== "unreachable" || !this.#session.isLive || Date.now() > deadline) return found;
     }

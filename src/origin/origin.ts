@@ -45,6 +45,9 @@ export type OriginSession =
   | { readonly state: "known"; readonly totalBytes: number }
   | { readonly state: "unknown" | "unsupported" | "unreachable" };
 
+/** What came of a stop. `unsupported`: the origin has no such route; there, closing the connection stops. */
+export type StopResult = "heard" | "unsupported" | "unreachable";
+
 /** The answer to a re-attach. `lost`: the origin is there and cannot go on from that byte. */
 export type Attachment = { readonly response: Response } | "lost" | "unreachable";
 
@@ -113,8 +116,8 @@ export class Origin {
     }
   }
 
-  /** Ends the generation of that id and frees its slot. Returns whether the origin heard it. */
-  async stop(originId: string): Promise<boolean> {
+  /** Ends the generation of that id and frees its slot. */
+  async stop(originId: string): Promise<StopResult> {
     const id = encodeURIComponent(originId);
     for (const path of [`${STREAM_PATH}?conv_id=${id}`, `${STREAM_PATH}/${id}`]) {
       try {
@@ -123,13 +126,14 @@ export class Origin {
           await response.body?.cancel();
           return response.status;
         });
-        if (status === 204) return true;
+        if (status === 204) return "heard";
+        if (status >= 500) return "unreachable";
       } catch {
-        // The origin is not there, so nothing of ours runs on it; or it is frozen, and its own limits have to do.
-        return false;
+        // Refused, cut or timed out: whoever asked tries again.
+        return "unreachable";
       }
     }
-    return false;
+    return "unsupported";
   }
 
   async #attachTo(path: string, signal: AbortSignal): Promise<Attachment> {

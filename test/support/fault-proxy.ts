@@ -36,6 +36,8 @@ export class FaultProxy {
   faults: Faults = {};
   /** Connections cut on purpose. */
   cuts = 0;
+  /** Connections that were tried. */
+  connections = 0;
   readonly #server: Server;
   readonly #targetPort: number;
   readonly #random: Random;
@@ -76,6 +78,7 @@ export class FaultProxy {
   }
 
   async #relay(client: Socket): Promise<void> {
+    this.connections += 1;
     if (this.faults.isRefusing) {
       client.resetAndDestroy();
       return;

@@ -25,16 +25,28 @@ export interface LookupRow {
   reattached: number;
 }
 
+interface StandIn {
+  url: string;
+  close(): Promise<void>;
+}
+
+export interface SiteOptions extends TestOriginOptions {
+  vars?: Record<string, string>;
+  behind?: StandIn;
+}
+
 export class Site {
-  readonly origin: TestOrigin;
+  origin: TestOrigin;
   readonly back: FaultProxy;
   readonly front: FaultProxy;
   readonly random: Random;
+  readonly #originOptions: TestOriginOptions;
   readonly #storage: string;
   readonly #vars: Record<string, string>;
   #gateway: Gateway;
 
   private constructor(parts: {
+    originOptions: TestOriginOptions;
     origin: TestOrigin;
     back: FaultProxy;
     front: FaultProxy;
@@ -44,6 +56,7 @@ export class Site {
     gateway: Gateway;
   }) {
     this.origin = parts.origin;
+    this.#originOptions = parts.originOptions;
     this.back = parts.back;
     this.front = parts.front;
     this.random = parts.random;
@@ -52,16 +65,17 @@ export class Site {
     this.#gateway = parts.gateway;
   }
 
-  static async start(options: TestOriginOptions & { vars?: Record<string, string> } = {}): Promise<Site> {
-    const { vars = {}, ...originOptions } = options;
+  /** `behind`: a server to stand in for the origin. */
+  static async start(options: SiteOptions = {}): Promise<Site> {
+    const { vars = {}, behind, ...originOptions } = options;
     const random = new Random();
     bundle ??= buildBundle();
     const storage = await mkdtemp(join(tmpdir(), "holdfast-e2e-"));
-    const origin = await startOrigin(originOptions);
+    const origin = behind ? standIn(behind) : await startOrigin(originOptions);
     const back = await FaultProxy.start(origin.url, random);
     const gateway = await startOn(await bundle, back.url, storage, vars);
     const front = await FaultProxy.start(gateway.url, random);
-    return new Site({ origin, back, front, random, storage, vars, gateway });
+    return new Site({ originOptions, origin, back, front, random, storage, vars, gateway });
   }
 
   get gateway(): Gateway {
@@ -78,6 +92,11 @@ export class Site {
     const { port } = this.#gateway;
     await this.#gateway.kill();
     this.#gateway = await startOn(await (bundle ?? buildBundle()), this.back.url, this.#storage, this.#vars, port);
+  }
+
+  /** A new origin at the place of the one that was killed: it remembers nothing. */
+  async restartOrigin(): Promise<void> {
+    this.origin = await startOrigin({ ...this.#originOptions, port: Number(new URL(this.origin.url).port) });
   }
 
   async close(): Promise<void> {
@@ -154,4 +173,9 @@ export function withoutPings(bytes: Buffer): string {
 
 function startOn(bundle: string, origin: string, storage: string, vars: Record<string, string>, port?: number) {
   return startGateway({ bundle, origin, apiKeys: `alice=${KEY} bob=key-bob`, storage, vars, port });
+}
+
+function standIn({ url, close }: StandIn): TestOrigin {
+  const unknown = () => Promise.reject(new Error("A stand-in for the origin does not count"));
+  return { url, isReal: false, busySlots: unknown, generations: unknown, kill: close };
 }

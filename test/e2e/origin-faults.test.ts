@@ -1,0 +1,220 @@
+/**
+ * What the origin, or the way to it, can do to a live session, one thing at a time.
+ */
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, describe, expect, it } from "vitest";
+import { startDemoOrigin } from "../../demo/origin.ts";
+import { follow } from "../support/follow.ts";
+import { chatBody, KEY, Site, withoutPings } from "../support/site.ts";
+import { until } from "../support/wait.ts";
+
+const DONE = "data: [DONE]\n\n";
+
+let site: Site;
+
+afterEach(() => site.close());
+
+/** A live session with some bytes in it, and the reader that posted it. */
+async function live(name: string, tokens = 400, more: Record<string, unknown> = {}) {
+  const post = await site.chat(name, chatBody(name, tokens, more)).answer;
+  await post.readUntil(2_000);
+  return post;
+}
+
+describe("the origin", () => {
+  it("an origin that is killed: readers are told within the deadline, lookup says origin_lost, a new POST works", async () => {
+    site = await Site.start({ paceMs: 5, vars: { RECONNECT_SECONDS: "2" } });
+    const post = await live("killed", 4_000);
+    const killed = Date.now();
+    await site.origin.kill();
+    const told = (await post.whole(15_000)).toString();
+    const tookMs = Date.now() - killed;
+    expect(told).toMatch(/data: {"error":{"code":502,.*"type":"origin_lost"}}\n\n$/);
+    expect(await site.row("killed")).toMatchObject({ is_done: true, end: "origin_lost" });
+    expect((await site.replay("killed")).toString()).toBe(told);
+    expect(tookMs).toBeLessThan(4_000);
+    await site.restartOrigin();
+    const again = await site.chat("killed", chatBody("again", 20)).answer;
+    expect((await again.whole()).toString().endsWith(DONE)).toBe(true);
+  });
+
+  it("an origin that was killed and started again has lost the answer, and that is said at once", async () => {
+    site = await Site.start({ paceMs: 5 });
+    const post = await live("reborn", 4_000);
+    await site.origin.kill();
+    await site.restartOrigin();
+    expect((await post.whole(15_000)).toString()).toMatch(/"type":"origin_lost"}}\n\n$/);
+  });
+
+  it("an origin that freezes and thaws goes on", async () => {
+    site = await Site.start({ paceMs: 5, vars: { ORIGIN_IDLE_SECONDS: "20" } });
+    const post = await live("thaws", 300);
+    site.back.faults = { isStalled: true };
+    await post.readUntil(":\n\n");
+    site.back.faults = {};
+    const whole = await post.whole(60_000);
+    expect(whole.toString().endsWith(DONE)).toBe(true);
+    expect(withoutPings(whole)).toBe(withoutPings(await site.atOrigin("thaws")));
+  });
+
+  it("an origin that stays frozen is origin_timeout", async () => {
+    site = await Site.start({ paceMs: 5, vars: { ORIGIN_IDLE_SECONDS: "3", RECONNECT_SECONDS: "60" } });
+    const post = await live("frozen", 4_000);
+    site.back.faults = { isStalled: true };
+    expect((await post.whole(20_000)).toString()).toMatch(/"code":504,.*"type":"origin_timeout"}}\n\n$/);
+    expect(await site.row("frozen")).toMatchObject({ end: "origin_timeout" });
+    site.back.faults = {};
+    await until(async () => (await site.origin.busySlots()) === 0, "the slot is free", 30_000);
+  });
+
+  it("a generation over its time is too_long", async () => {
+    site = await Site.start({ paceMs: 5, vars: { MAX_GENERATION_SECONDS: "2" } });
+    const post = await live("endless", 8_000);
+    expect((await post.whole(20_000)).toString()).toMatch(/"type":"too_long"}}\n\n$/);
+    await until(async () => (await site.origin.busySlots()) === 0, "the slot is free");
+  });
+});
+
+describe("the way to the origin", () => {
+  it("a tunnel that is away for a while, then back: the answer is whole", async () => {
+    site = await Site.start({ paceMs: 5 });
+    const post = await live("tunnel", 300);
+    site.back.faults = { isRefusing: true };
+    site.back.cutAll();
+    await post.readUntil(":\n\n");
+    site.back.faults = {};
+    const whole = await post.whole(60_000);
+    expect(whole.toString().endsWith(DONE)).toBe(true);
+    expect(withoutPings(whole)).toBe(withoutPings(await site.atOrigin("tunnel")));
+    expect(await site.row("tunnel")).toMatchObject({ end: "done", reattached: 1 });
+    expect(await site.origin.generations(300)).toBe(1);
+  });
+
+  it("a stream cut before its headers is attached to, not asked again", async () => {
+    site = await Site.start({ slots: 1, paceMs: 5 });
+    const busy = await live("busy", 300);
+    const queued = site.chat("queued", chatBody("queued", 300));
+    await until(async () => (await site.row("queued"))?.is_done === false, "the queued session is listed");
+    await until(() => site.back.requests.some(({ body }) => body.includes('"queued"')), "the origin was asked");
+    site.back.cutAll("fin");
+    const whole = await (await queued.answer).whole(60_000);
+    expect(whole.toString().endsWith(DONE)).toBe(true);
+    expect((await busy.whole(60_000)).toString().endsWith(DONE)).toBe(true);
+    expect(await site.origin.generations(300)).toBe(2);
+  });
+
+  it.each([
+    ["bytes come one at a time", { bytesPerWrite: 1 }],
+    ["bytes come late", { delayMs: 50 }],
+    ["connections are half closed", { cutAfterBytes: [2_000, 4_000], how: "half" } as const],
+    ["connections end like complete ones", { cutAfterBytes: [2_000, 4_000], how: "fin" } as const],
+  ])("the answer is whole when %s", async (how, faults) => {
+    site = await Site.start({ paceMs: 5 });
+    site.back.faults = faults;
+    const { bytes } = await follow({ url: site.url, key: KEY, id: how, body: chatBody(how, 40) });
+    site.back.faults = {};
+    expect(bytes.toString().endsWith(DONE)).toBe(true);
+    expect(withoutPings(bytes)).toBe(withoutPings(await site.atOrigin(how)));
+  });
+
+  it.each([
+    ["bytes come one at a time", { bytesPerWrite: 1 }],
+    ["bytes come late", { delayMs: 50 }],
+    ["connections are half closed", { cutAfterBytes: [2_000, 4_000], how: "half" } as const],
+    ["connections are reset", { cutAfterBytes: [2_000, 4_000], how: "rst" } as const],
+  ])("the answer is whole when on the client's side %s", async (how, faults) => {
+    site = await Site.start({ paceMs: 5 });
+    site.front.faults = faults;
+    const { bytes } = await follow({ url: site.front.url, key: KEY, id: how, body: chatBody(how, 40) });
+    expect(bytes.toString().endsWith(DONE)).toBe(true);
+    expect(bytes.equals(await site.replay(how))).toBe(true);
+  });
+});
+
+describe("the gateway", () => {
+  it("a restart costs less than a second of silence", async () => {
+    site = await Site.start({ paceMs: 5 });
+    const post = await live("restarted", 600);
+    await until(async () => ((await site.row("restarted"))?.total_bytes ?? 0) > 10_000, "some seconds are stored");
+    await site.restartGateway();
+    const ready = Date.now();
+    const rest = await site.get(`/v1/stream?conv_id=restarted&from=${post.length}`).answer;
+    await rest.readUntil(1);
+    const silenceMs = Date.now() - ready;
+    console.log(`first new byte ${silenceMs} ms after the gateway was back`);
+    expect(silenceMs).toBeLessThan(1_000);
+    await rest.whole(60_000);
+    expect(await site.row("restarted")).toMatchObject({ end: "done" });
+  });
+
+  it("brings an answer to its end after a restart with no client there: the alarm wakes it", async () => {
+    site = await Site.start({ paceMs: 5, vars: {} });
+    const post = await live("alone", 300);
+    post.destroy();
+    await site.restartGateway();
+    const before = site.back.requests.length;
+    await until(() => site.back.requests.length > before, "the object has come back and asks the origin", 40_000);
+    await until(async () => (await site.origin.busySlots()) === 0, "the origin is done");
+    expect((await site.replay("alone")).toString().endsWith(DONE)).toBe(true);
+    expect(await site.row("alone")).toMatchObject({ end: "done", reattached: 1 });
+  });
+
+  it("stop in each of these states frees the GPU and leaves nothing", async () => {
+    site = await Site.start({ paceMs: 5 });
+    const states: Record<string, () => Promise<unknown>> = {
+      "while the tunnel is away": async () => {
+        site.back.faults = { isRefusing: true };
+        site.back.cutAll();
+      },
+      "while the way is frozen": async () => {
+        site.back.faults = { isStalled: true };
+      },
+      "after a restart of the gateway": () => site.restartGateway(),
+    };
+    for (const [state, enter] of Object.entries(states)) {
+      const post = await live(state, 20_000);
+      await enter();
+      const seen = site.back.connections;
+      expect(await site.stop(state), state).toBe(204);
+      await post.closed;
+      expect(await site.lookup([state]), state).toEqual([]);
+      await until(() => site.back.connections > seen, `the gateway has tried to stop the origin: ${state}`);
+      site.back.faults = {};
+      await until(async () => (await site.origin.busySlots()) === 0, `the slot is free: ${state}`, 40_000);
+    }
+  });
+});
+
+describe("an origin without replay", () => {
+  it("an origin without replay: a lost connection is origin_lost, a gateway restart is interrupted, nothing is asked twice", async () => {
+    const origin = await startDemoOrigin({ replay: false, paceMs: 5 });
+    site = await Site.start({ behind: origin });
+    const post = await live("lost", 400);
+    site.back.cutAll();
+    expect((await post.whole()).toString()).toMatch(/"type":"origin_lost"}}\n\n$/);
+    await live("interrupted", 400);
+    await until(async () => ((await site.row("interrupted"))?.total_bytes ?? 0) > 3_000, "there are bytes");
+    await site.restartGateway();
+    expect((await site.replay("interrupted")).toString()).toMatch(/"type":"interrupted"}}\n\n$/);
+    expect(origin.generations).toBe(2);
+    expect(origin.busySlots()).toBe(0);
+  });
+
+  it("a tunnel status instead of an answer: the client gets it, and nothing is left", async () => {
+    const tunnel = createServer((_, response) => void response.writeHead(530).end("error code: 1033"));
+    await new Promise<void>((done) => tunnel.listen(0, "127.0.0.1", done));
+    site = await Site.start({ behind: { url: urlOf(tunnel), close: () => closed(tunnel) } });
+    const answer = await site.chat("530", chatBody("530", 10)).answer;
+    expect(answer.status).toBe(530);
+    expect(await site.row("530")).toBeUndefined();
+  });
+});
+
+function urlOf(server: Server): string {
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+function closed(server: Server): Promise<void> {
+  return new Promise((done) => server.close(() => done()));
+}
