@@ -23,6 +23,7 @@ import {
 import { EVENT_STREAM, type FailureCode } from "../protocol.ts";
 import { EventSplitter, isFinalEvent, lastEventStart, TERMINATOR_PREFIX_BYTES } from "../sse.ts";
 import { Backoff, pause } from "./backoff.ts";
+import { ReadSize } from "./read-size.ts";
 import type { Session } from "./session.ts";
 
 /** Taken from the origin in one read: about a second of a fast model. */
@@ -95,6 +96,9 @@ export class Producer {
   /** When the origin was last heard of, Unix milliseconds. */
   #heardAt = Date.now();
   #probedAt = 0;
+  /** Bytes that came on all connections, and when the watchdog last looked. */
+  #received = 0;
+  #receivedAtCheck = 0;
   /** A request or its answer is under way: silence is then the origin's, not the network's. */
   #isConnected = false;
   #hasGivenUp = false;
@@ -282,20 +286,29 @@ export class Producer {
     if (!response.body) return true;
     const reader = response.body.getReader({ mode: "byob" });
     let buffer = new ArrayBuffer(READ_BYTES);
+    const before = this.#received;
+    const size = new ReadSize(READ_BYTES);
     this.#isConnected = true;
     try {
       for (;;) {
-        const part = await reader.readAtLeast(1, new Uint8Array(buffer)).catch(() => undefined);
-        if (!part || !this.#session.isLive) return false;
+        let part: ReadableStreamReadResult<Uint8Array>;
+        try {
+          part = await reader.readAtLeast(size.least(this.#session.hasReaders), new Uint8Array(buffer));
+        } catch {
+          // The connection was lost, or given up by us.
+          return false;
+        }
+        if (!this.#session.isLive) return false;
         if (part.done || !part.value) return true;
-        this.#heardAt = Date.now();
-        this.#backoff.reset();
+        this.#received += part.value.length;
+        size.add(part.value.length, Date.now());
         if (isEvents) this.#splitter.push(part.value);
         else this.#append(part.value);
         buffer = part.value.buffer as ArrayBuffer;
       }
     } finally {
       this.#isConnected = false;
+      if (this.#received > before) this.#backoff.reset();
     }
   }
 
@@ -351,6 +364,10 @@ export class Producer {
     if (!this.#session.isLive) return;
     const { originIdleMs, maxGenerationMs } = this.#limits;
     const now = Date.now();
+    if (this.#received > this.#receivedAtCheck) {
+      this.#receivedAtCheck = this.#received;
+      this.#heardAt = now;
+    }
     const age = now - this.#session.record.startedAt;
     const silence = now - this.#heardAt;
     if (age > maxGenerationMs) {

@@ -17,13 +17,18 @@
 import { lastEventEnd } from "../sse.ts";
 
 /** A row's bytes, and so a block's: large rows replay 100 times faster than a row per event (platform notes, B.4). */
-const MAX_BLOCK_BYTES = 32_768;
+const MAX_BLOCK_BYTES = 65_536;
 /** A short answer should not cost a large block: blocks double up to the maximum. */
 const MIN_BLOCK_BYTES = 4_096;
+/**
+ * A replay is handed over in pieces of about this size: each costs a crossing into the runtime's streams. A client that
+ * stalls in a replay holds one of them.
+ */
+const READ_BYTES = 262_144;
+/** Rows of slow answers are small: a row every two seconds. */
+const READ_ROWS = 16;
 /** CR LF CR LF, and the LF before it. */
 const LONGEST_BLANK_LINE = 5;
-/** Live readers move within the newest blocks and rarely touch SQLite. */
-const BLOCKS_IN_MEMORY = 2;
 
 /** A piece of memory; filled from the left, never moved, so views of the filled part stay valid. */
 interface Block {
@@ -162,9 +167,7 @@ export class ReplayLog {
     if (offset < this.#start || this.#isDetached) {
       throw new OffsetLostError(`Cannot replay from ${offset}: the kept bytes start at ${this.#start}`);
     }
-    const row = this.#row("key <= ? ORDER BY key DESC", this.#key(offset));
-    if (!row) throw new Error(`The log has no row for offset ${offset} of ${this.#start} to ${this.#end}`);
-    return new Uint8Array(row.data, offset - row.offset);
+    return this.#readRows(offset);
   }
 
   /** The visible bytes from `offset` on, at most `limit`, as one piece. Throws OffsetLostError below `start`. */
@@ -202,7 +205,8 @@ export class ReplayLog {
       );
       this.#stored += row.length;
     }
-    this.#blocks.splice(0, this.#blocks.length - BLOCKS_IN_MEMORY);
+    // The newest block stays: live readers move within it, and touch SQLite once a block at the most.
+    this.#blocks.splice(0, this.#blocks.length - 1);
     this.#dropOldest();
   }
 
@@ -251,6 +255,34 @@ export class ReplayLog {
       this.#key(kept.offset),
     );
     this.#start = kept.offset;
+  }
+
+  /** Stored bytes from `offset` on: several rows as one piece. */
+  #readRows(offset: number): Uint8Array {
+    const rows = this.#storage.sql.exec<{ key: number; data: ArrayBuffer }>(
+      "SELECT key, data FROM chunk WHERE key >= (SELECT max(key) FROM chunk WHERE key <= ?) AND key < ? ORDER BY key LIMIT ?",
+      this.#key(offset),
+      this.#key(SLOT_SPAN),
+      READ_ROWS,
+    );
+    const parts: Uint8Array[] = [];
+    let length = 0;
+    for (const { key, data } of rows) {
+      const part = new Uint8Array(data, Math.max(0, this.#key(offset) - key));
+      parts.push(part);
+      length += part.length;
+      if (length >= READ_BYTES) break;
+    }
+    const [first] = parts;
+    if (!first) throw new Error(`The log has no row for offset ${offset} of ${this.#start} to ${this.#end}`);
+    if (parts.length === 1) return first;
+    const whole = new Uint8Array(length);
+    let at = 0;
+    for (const part of parts) {
+      whole.set(part, at);
+      at += part.length;
+    }
+    return whole;
   }
 
   #row(condition: string, key: number): Row | undefined {
