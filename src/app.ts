@@ -11,6 +11,7 @@ import {
   LOOKUP_PATH,
   RETRY_COUNT_HEADER,
   SESSION_HEADER,
+  SHOULD_RETRY_HEADER,
   STREAM_PATH,
 } from "./protocol.ts";
 import { generate } from "./routes/generate.ts";
@@ -46,7 +47,7 @@ app.use(
       "Last-Event-ID",
       "*",
     ],
-    exposeHeaders: [SESSION_HEADER],
+    exposeHeaders: [SESSION_HEADER, SHOULD_RETRY_HEADER],
     maxAge: 86_400,
   }),
 );

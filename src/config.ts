@@ -35,7 +35,7 @@ const TENANT = /^[A-Za-z0-9_.-]{1,64}$/;
 
 const parsed = new WeakMap<object, Config>();
 
-/** The Config of these bindings. Throws an ApiError 500 that names the variable that is wrong, never its value if secret. */
+/** The Config of these bindings. Throws an ApiError 500 whose cause names the variable that is wrong. */
 export function configOf(env: Env): Config {
   let config = parsed.get(env);
   if (!config) {
@@ -76,10 +76,10 @@ function apiKeys(value: string | undefined): Map<string, string> {
     const at = pair.indexOf("=");
     const tenant = pair.slice(0, at);
     const key = pair.slice(at + 1);
-    if (at < 0 || key === "") throw misconfigured("API_KEYS must be `tenant=key` pairs; one of them is not");
-    if (!TENANT.test(tenant)) {
-      throw misconfigured(`API_KEYS: tenant "${tenant}" must be 1 to 64 of A-Z a-z 0-9 _ . -`);
-    }
+    if (at < 0) throw misconfigured("API_KEYS must be `tenant=key` pairs; one of them is not");
+    // Not shown: the two halves may have changed places.
+    if (!TENANT.test(tenant)) throw misconfigured("API_KEYS: a tenant must be 1 to 64 of A-Z a-z 0-9 _ . -");
+    if (!/[A-Za-z0-9]{2}/.test(key)) throw misconfigured(`API_KEYS: the key of tenant "${tenant}" is no key`);
     if (keys.has(key) && keys.get(key) !== tenant) {
       throw misconfigured(`API_KEYS: tenants "${keys.get(key)}" and "${tenant}" have the same key`);
     }
@@ -89,7 +89,7 @@ function apiKeys(value: string | undefined): Map<string, string> {
   return keys;
 }
 
-function extraRoutes(value: string): string[] {
+function extraRoutes(value: string | undefined): string[] {
   return words(value).map((route) => {
     if (!/^[A-Z]+:\/.*$/.test(route)) throw misconfigured(`EXTRA_ROUTES: "${route}" is not METHOD:/path`);
     return route;
@@ -104,10 +104,13 @@ function wholeNumber(name: string, value: string, least: number, most: number): 
   return number;
 }
 
-function words(value: string): string[] {
-  return value.split(/[\s,]+/).filter(Boolean);
+function words(value: string | undefined): string[] {
+  return (value ?? "").split(/[\s,]+/).filter(Boolean);
 }
 
+/** The details are for the log: whoever asks has not shown a key yet. */
 function misconfigured(message: string): ApiError {
-  return new ApiError(500, "server_error", `The gateway's configuration is wrong: ${message}`);
+  const cause = new Error(message);
+  console.error(cause.message);
+  return new ApiError(500, "server_error", "The gateway's configuration is wrong; its log says what", { cause });
 }

@@ -3,7 +3,7 @@
  * whose 200 is already on the wire.
  */
 import type { FailureCode, RouteFamily } from "./protocol.ts";
-import { JSON_TYPE } from "./protocol.ts";
+import { JSON_TYPE, SHOULD_RETRY_HEADER } from "./protocol.ts";
 
 /** The `type` of an error. llama-server's own where it has one for the case. */
 export type ErrorType =
@@ -53,8 +53,9 @@ export function notFound(message = "File Not Found"): ApiError {
 
 export function errorResponse(error: ApiError): Response {
   const headers = new Headers({ "Content-Type": JSON_TYPE });
-  // OpenAI's and Anthropic's SDKs retry a 409 by themselves, and would so undo the user's stop, or the newer request.
-  if (error.status === 409) headers.set("X-Should-Retry", "false");
+  // OpenAI's and Anthropic's SDKs retry a 409 and any 5xx by themselves: that would undo the user's stop or the newer
+  // request, or start for a second time what had already taken too long.
+  if (error.status === 409 || error.type === "too_long") headers.set(SHOULD_RETRY_HEADER, "false");
   return new Response(JSON.stringify({ error: error.body }), { status: error.status, headers });
 }
 

@@ -12,6 +12,9 @@ export const IDEMPOTENCY_HEADER = "Idempotency-Key";
 /** Set by the official OpenAI and Anthropic SDKs; above 0 the request is a retry the app did not ask for. */
 export const RETRY_COUNT_HEADER = "X-Stainless-Retry-Count";
 
+/** Tells the same SDKs whether an error is worth a retry. */
+export const SHOULD_RETRY_HEADER = "X-Should-Retry";
+
 export const EVENT_STREAM = "text/event-stream";
 export const JSON_TYPE = "application/json; charset=utf-8";
 

@@ -27,17 +27,21 @@ export function lastEventEnd(bytes: Uint8Array, end: number, least = 0): number 
 }
 
 /**
- * Where the last event that is not a comment starts in a run of whole events, or -1 when all are comments.
+ * Where the last event that is not a comment (or a further blank line) starts in a run of whole events, or -1.
  */
 export function lastEventStart(events: Uint8Array): number {
   let end = events.length;
   while (end > 0) {
     const start = Math.max(0, lastEventEnd(events, end - 1));
-    if (events[start] !== COLON) return start;
+    const first = events[start];
+    if (first !== COLON && first !== LF && first !== CR) return start;
     end = start;
   }
   return -1;
 }
+
+/** A buffer for unfinished events that is larger than this is not kept. */
+const SMALL_HELD_BYTES = 65_536;
 
 /** The start of an event says enough; llama-server's final `/completion` event carries the whole prompt behind it. */
 export const TERMINATOR_PREFIX_BYTES = 4_096;
@@ -128,7 +132,10 @@ export class EventSplitter {
     if (end > 0) this.#emit(bytes.subarray(0, end), true);
     const rest = bytes.subarray(Math.max(0, end));
     if (rest.length > this.#maxHeldBytes) {
-      this.#emit(rest, false);
+      // Line ends stay behind: the next byte may make a blank line of them.
+      const cut = rest.findLastIndex((byte) => byte !== LF && byte !== CR) + 1;
+      this.#emit(rest.subarray(0, cut), false);
+      this.#hold(rest.subarray(cut));
     } else if (rest.length > 0) {
       this.#hold(rest);
     }
@@ -143,6 +150,8 @@ export class EventSplitter {
 
   #hold(bytes: Uint8Array): Uint8Array {
     const length = this.#heldLength + bytes.length;
+    // A buffer that grew for one long event is given back.
+    if (this.#heldLength === 0 && this.#held.length > SMALL_HELD_BYTES) this.#held = new Uint8Array(0);
     if (length > this.#held.length) {
       const grown = new Uint8Array(Math.max(1_024, 2 * length));
       grown.set(this.#held.subarray(0, this.#heldLength));

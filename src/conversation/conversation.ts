@@ -22,6 +22,7 @@ import {
   SESSION_HEADER,
 } from "../protocol.ts";
 import { PendingRequest } from "./pending-request.ts";
+import { PendingStops } from "./pending-stops.ts";
 import { Producer, type Refusal } from "./producer.ts";
 import { readFrom } from "./reader.ts";
 import { ReplayLog } from "./replay-log.ts";
@@ -29,6 +30,9 @@ import { Session, type SessionHost, type SessionRecord } from "./session.ts";
 
 /** An object that pulls with no client attached is killed after 70 s at the earliest; a beating alarm prevents it. */
 const HEARTBEAT_MS = 25_000;
+
+/** Between two tries to stop a generation at an origin that cannot be reached. */
+const STOP_RETRY_MS = 10_000;
 
 /** What the Worker asks of the object with a POST, in the query of the internal URL. */
 export interface StartRequest {
@@ -56,6 +60,7 @@ export class Conversation extends DurableObject<Env> {
   readonly #config: Config;
   readonly #origin: Origin;
   readonly #pendingRequest: PendingRequest;
+  readonly #pendingStops: PendingStops;
   /** Restored from its rows after a restart. */
   #current: Entry | undefined;
   #kept: Entry | undefined;
@@ -67,6 +72,7 @@ export class Conversation extends DurableObject<Env> {
     this.#config = configOf(env);
     this.#origin = new Origin(this.#config.origin);
     this.#pendingRequest = new PendingRequest(ctx.storage.sql);
+    this.#pendingStops = new PendingStops(ctx.storage.sql);
     this.#restore();
   }
 
@@ -76,7 +82,7 @@ export class Conversation extends DurableObject<Env> {
       const url = new URL(request.url);
       if (request.method === "POST") {
         const start = JSON.parse(url.searchParams.get("start") ?? "") as StartRequest;
-        return await this.#generate(start, new Uint8Array(await request.arrayBuffer()));
+        return await this.#generate(await this.#enter(start, request));
       }
       return await this.#replay(url.searchParams, request.method === "HEAD");
     } catch (error) {
@@ -99,31 +105,33 @@ export class Conversation extends DurableObject<Env> {
         current.session.finish("stopped");
         this.ctx.waitUntil(this.#freeSlot(current.producer));
       }
-      await this.#forgetAll();
+      await this.#fallBack(current, id);
     } else if (this.#kept?.session.record.id === id) {
       this.#discard(this.#kept);
       this.#kept = undefined;
     }
   }
 
-  /** The heartbeat of a live session, then the expiry of the ended one. */
+  /** The heartbeat of a live session, the expiry of the ended one, the retry of stops that the origin has not heard. */
   override async alarm(): Promise<void> {
+    if (!this.#pendingStops.isEmpty) await this.#pendingStops.retry(this.#origin, Date.now());
     const session = this.#current?.session;
-    if (!session || this.#alarmTime(session) <= Date.now()) {
-      await this.#forgetAll();
-    } else {
-      await this.#armAlarm();
-    }
+    if (!session || this.#alarmTime(session) <= Date.now()) await this.#forgetAll();
+    else await this.#armAlarm();
   }
 
-  async #generate(start: StartRequest, body: Uint8Array): Promise<Response> {
-    const entry = this.#joinable(start) ?? this.#begin(start, body);
+  async #enter(start: StartRequest, request: Request): Promise<Entry> {
+    const body = new Uint8Array(await request.arrayBuffer());
+    return this.#joinable(start) ?? this.#begin(start, body);
+  }
+
+  async #generate(entry: Entry): Promise<Response> {
     const { session } = entry;
     while (session.isLive && session.record.contentType === undefined) await session.changed();
     if (entry.refusal instanceof ApiError) throw entry.refusal;
     if (entry.refusal) {
-      const { status, contentType, body: error } = entry.refusal;
-      return new Response(error, { status, headers: { "Content-Type": contentType } });
+      const { status, contentType, body } = entry.refusal;
+      return new Response(body, { status, headers: { "Content-Type": contentType } });
     }
     return await this.#answer(session, 0);
   }
@@ -132,6 +140,9 @@ export class Conversation extends DurableObject<Env> {
   #joinable(start: StartRequest): Entry | undefined {
     const record = this.#current?.session.record;
     if (!record || record.id !== start.id || record.path !== start.path) return undefined;
+    if (start.isRetry && start.bodyHash === record.replacedHash && start.bodyHash !== record.bodyHash) {
+      throw new ApiError(409, "conversation_replaced", "A newer request took this conversation over");
+    }
     const hasSameKey = start.idempotencyKey !== undefined && start.idempotencyKey === record.idempotencyKey;
     const hasSameBody = start.bodyHash === record.bodyHash;
     if (hasSameKey && !hasSameBody) {
@@ -144,6 +155,7 @@ export class Conversation extends DurableObject<Env> {
   /** Makes the new session the current one, durably, before anything is awaited: of two POSTs at once the last wins. */
   #begin(start: StartRequest, body: Uint8Array): Entry {
     this.#createTables();
+    const replacedHash = this.#current?.session.isLive ? this.#current.session.record.bodyHash : undefined;
     if (this.#current) this.#replace(this.#current);
     const slot: Slot = this.#kept?.slot === 0 ? 1 : 0;
     const record: SessionRecord = {
@@ -162,14 +174,16 @@ export class Conversation extends DurableObject<Env> {
       completedAt: undefined,
       end: null,
       error: undefined,
+      lostFrom: undefined,
+      replacedHash,
     };
     const log = ReplayLog.create(this.ctx.storage, slot, this.#config.retainedBytes);
     const session = new Session(record, log, this.#host(slot));
-    const entry = this.#entry(session, slot);
+    const entry = this.#entry(session, slot, body);
     this.#current = entry;
     this.#save(slot, record);
     this.#pendingRequest.save(body);
-    this.ctx.waitUntil(this.#run(entry, body));
+    this.ctx.waitUntil(this.#run(entry));
     return entry;
   }
 
@@ -195,12 +209,12 @@ export class Conversation extends DurableObject<Env> {
   }
 
   /** One session from the request to its end. Runs whether or not a client is there. */
-  async #run(entry: Entry, body: Uint8Array): Promise<void> {
+  async #run(entry: Entry): Promise<void> {
     await this.#guarded(entry, async () => {
       await this.#armAlarm();
       await this.#slotFreed;
       if (!entry.session.isLive) return;
-      await this.#settle(entry, entry.producer.run(body));
+      await this.#settle(entry, entry.producer.run());
     });
   }
 
@@ -208,8 +222,7 @@ export class Conversation extends DurableObject<Env> {
   async #resume(entry: Entry): Promise<void> {
     await this.#guarded(entry, async () => {
       await this.#armAlarm();
-      const body = this.#pendingRequest.load();
-      await this.#settle(entry, entry.producer.resume(body));
+      await this.#settle(entry, entry.producer.resume());
     });
   }
 
@@ -239,13 +252,22 @@ export class Conversation extends DurableObject<Env> {
   async #refuse(entry: Entry, refusal: Refusal | ApiError): Promise<void> {
     entry.refusal = refusal;
     entry.session.finish("refused", refusal instanceof ApiError ? refusal.body : refusalError(refusal));
+    if (this.#current === entry) await this.#fallBack(entry);
+    else this.#discard(entry);
+  }
+
+  /** Without `entry`: the session that was kept is the current one again, unless it bears the `forgotten` id, too. */
+  async #fallBack(entry: Entry, forgotten?: string): Promise<void> {
+    const kept = this.#kept;
+    if (!kept || kept.session.record.id === forgotten) {
+      await this.#forgetAll();
+      return;
+    }
     this.#discard(entry);
-    if (this.#current !== entry) return;
     this.#pendingRequest.delete();
-    this.#current = this.#kept;
+    this.#current = kept;
     this.#kept = undefined;
-    if (this.#current) await this.#armAlarm();
-    else await this.#forgetAll();
+    await this.#armAlarm();
   }
 
   /** Something of ours failed: the session ends, and says so. */
@@ -254,13 +276,14 @@ export class Conversation extends DurableObject<Env> {
     if (!session.isLive) return;
     const message = "The gateway failed in the middle of the answer";
     session.finish("interrupted", { code: 500, message, type: "interrupted" });
-    this.ctx.waitUntil(producer.stop());
+    this.ctx.waitUntil(this.#freeSlot(producer));
   }
 
   async #replay(query: URLSearchParams, isHead: boolean): Promise<Response> {
     const id = query.get("id") ?? "";
     const session = this.#current?.session;
-    if (session?.record.id !== id) throw notFound("No session of this conversation: it is unknown, expired or stopped");
+    if (session?.record.id !== id) throw unknownSession();
+    if (this.#alarmTime(session) <= Date.now()) throw unknownSession();
     const wanted = query.get("session");
     if (wanted !== null && wanted !== session.record.session) throw fencedError(wanted, session);
     const from = parseOffset(query.get("from"));
@@ -276,7 +299,7 @@ export class Conversation extends DurableObject<Env> {
       if (end === "stopped") throw new ApiError(409, "conversation_stopped", "The conversation was stopped");
       if (error) throw new ApiError(error.code, error.type, error.message);
     }
-    if (from < session.log.start) throw badRequest("Stream offset lost, please restart");
+    if (from < session.log.start || session.hasLost(from)) throw badRequest("Stream offset lost, please restart");
     const stream = readFrom(session, from);
     const body = session.isEventStream ? stream : await new Response(stream).arrayBuffer();
     return new Response(body, { headers: answerHeaders(session) });
@@ -290,15 +313,24 @@ export class Conversation extends DurableObject<Env> {
 
   async #armAlarm(): Promise<void> {
     const session = this.#current?.session;
-    if (session) await this.ctx.storage.setAlarm(this.#alarmTime(session));
+    const times = session ? [this.#alarmTime(session)] : [];
+    if (!this.#pendingStops.isEmpty) times.push(Date.now() + STOP_RETRY_MS);
+    if (times.length > 0) await this.ctx.storage.setAlarm(Math.min(...times));
   }
 
-  /** An empty object: no rows, no alarm; it ceases to exist. */
+  /** An empty object: no rows, no alarm; it ceases to exist. But for stops that the origin has still to hear. */
   async #forgetAll(): Promise<void> {
-    for (const entry of [this.#current, this.#kept]) entry?.session.log.detach();
+    const entries = [this.#current, this.#kept].filter((entry) => entry !== undefined);
     this.#current = undefined;
     this.#kept = undefined;
-    await this.ctx.storage.deleteAll();
+    if (this.#pendingStops.isEmpty) {
+      for (const { session } of entries) session.log.detach();
+      await this.ctx.storage.deleteAll();
+    } else {
+      for (const entry of entries) this.#discard(entry);
+      if (entries.length > 0) this.#pendingRequest.delete();
+      await this.#armAlarm();
+    }
   }
 
   #discard(entry: Entry): void {
@@ -322,17 +354,21 @@ export class Conversation extends DurableObject<Env> {
       newId: () => crypto.randomUUID(),
       saveRecord: (record) => this.#save(slot, record),
       onEnd: logEnd,
-      onError: (error) => {
-        const entry = [this.#current, this.#kept].find((candidate) => candidate?.slot === slot);
+      onError: (session, error) => {
+        const entry = [this.#current, this.#kept].find((candidate) => candidate?.session === session);
         if (entry) this.#interrupt(entry, error);
       },
     };
   }
 
-  #entry(session: Session, slot: Slot): Entry {
-    const producer = new Producer(session, this.#origin, this.#config, {
+  #entry(session: Session, slot: Slot, request: Uint8Array | undefined): Entry {
+    const producer = new Producer(session, request, this.#origin, this.#config, {
       accepted: (contentType) => this.#accept(session, contentType),
       delivered: () => this.#pendingRequest.delete(),
+      unheard: (originIds) => {
+        this.#pendingStops.add(originIds, Date.now() + this.#config.maxGenerationMs);
+        this.ctx.waitUntil(this.#armAlarm());
+      },
     });
     return { session, slot, producer, refusal: undefined };
   }
@@ -346,12 +382,27 @@ export class Conversation extends DurableObject<Env> {
       const which: Slot = slot === 0 ? 0 : 1;
       const log = ReplayLog.restore(this.ctx.storage, which, this.#config.retainedBytes);
       const session = new Session(JSON.parse(record) as SessionRecord, log, this.#host(which));
-      return this.#entry(session, which);
+      return this.#entry(session, which, session.isLive ? this.#pendingRequest.load() : undefined);
     });
-    entries.sort((a, b) => b.session.record.startedAt - a.session.record.startedAt);
+    // Only the current one can be live; a clock that stepped back does not make it the older one.
+    entries.sort((a, b) => Number(b.session.isLive) - Number(a.session.isLive) || startOf(b) - startOf(a));
     [this.#current, this.#kept] = entries;
     if (this.#current?.session.isLive) this.ctx.waitUntil(this.#resume(this.#current));
+    else this.ctx.waitUntil(this.#ensureAlarm());
   }
+
+  /** An alarm that the platform gave up on, or lost, would leave the rows for ever. */
+  async #ensureAlarm(): Promise<void> {
+    if ((await this.ctx.storage.getAlarm()) === null) await this.#armAlarm();
+  }
+}
+
+function startOf({ session }: Entry): number {
+  return session.record.startedAt;
+}
+
+function unknownSession(): ApiError {
+  return notFound("No session of this conversation: it is unknown, expired or stopped");
 }
 
 /** One line a session: what an operator needs to see how it went. No conversation id, no text. */

@@ -1,6 +1,6 @@
 /**
- * The body of a request that the origin has not answered yet, so that a restart of the object in that moment loses
- * nothing. Gone as soon as the origin has taken or refused it: what has been asked is never asked again.
+ * The body of a request until the first byte of its answer is in the log, so that a restart of the object before then
+ * loses nothing: whether the origin has the request is asked, and where it says no, the request is sent again.
  */
 
 /** A row holds 2 MB at most on Cloudflare. */
@@ -25,11 +25,12 @@ export class PendingRequest {
     }
   }
 
-  /** The kept body; empty when there is none. */
-  load(): Uint8Array {
+  /** The kept body, if there is one. */
+  load(): Uint8Array | undefined {
     const parts = this.#sql
       .exec<{ part: number; data: ArrayBuffer }>("SELECT part, data FROM request ORDER BY part")
       .toArray();
+    if (parts.length === 0) return undefined;
     const body = new Uint8Array(parts.reduce((length, { data }) => length + data.byteLength, 0));
     for (const { part, data } of parts) body.set(new Uint8Array(data), part);
     return body;

@@ -11,7 +11,7 @@
  * A prompt is sent again only on the origin's own word that nothing came of it: llama-server forgets requests that wait
  * for one of its HTTP threads when their connection goes.
  */
-import type { ApiError } from "../errors.ts";
+import { ApiError } from "../errors.ts";
 import {
   isTunnelStatus,
   type Origin,
@@ -23,7 +23,6 @@ import {
 import { EVENT_STREAM, type FailureCode } from "../protocol.ts";
 import { EventSplitter, isFinalEvent, lastEventStart, TERMINATOR_PREFIX_BYTES } from "../sse.ts";
 import { Backoff, pause } from "./backoff.ts";
-import { ReadSize } from "./read-size.ts";
 import type { Session } from "./session.ts";
 
 /** Taken from the origin in one read: about a second of a fast model. */
@@ -47,6 +46,10 @@ const FIRST_CONTACT_MS = 5_000;
  * origin is full takes several; a prompt that crashes the origin should not go on to do so for ever.
  */
 const MAX_REQUESTS = 8;
+/** A connection that stood for this long was a good one, even when the origin had nothing to say on it. */
+const STEADY_MS = 10_000;
+/** Silence after the final event: the answer is complete, whatever keeps the origin from closing. */
+const SILENT_END_MS = 5_000;
 /** Silence after which the origin is asked whether it has sent bytes that never came: two of its pings and a bit. */
 const QUIET_MS = 75_000;
 
@@ -73,10 +76,15 @@ export interface ProducerEvents {
   accepted(contentType: string): void;
   /** Its first byte is in the log: the request is not needed any more. */
   delivered(): void;
+  /** The origin could not be told to stop these. */
+  unheard(originIds: readonly string[]): void;
 }
 
 /** Why the origin did not take the request. */
 type Refused = Refusal | ApiError;
+
+/** A connection that goes on, or why there is none. */
+type Attached = Response | "lost" | "unreachable";
 
 export class Producer {
   readonly #session: Session;
@@ -96,6 +104,8 @@ export class Producer {
   /** When the origin was last heard of, Unix milliseconds. */
   #heardAt = Date.now();
   #probedAt = 0;
+  /** Since when no connection has brought a byte, Unix milliseconds. */
+  #brokenAt: number | undefined;
   /** Bytes that came on all connections, and when the watchdog last looked. */
   #received = 0;
   #receivedAtCheck = 0;
@@ -103,7 +113,15 @@ export class Producer {
   #isConnected = false;
   #hasGivenUp = false;
 
-  constructor(session: Session, origin: Origin, limits: ProducerLimits, events: ProducerEvents) {
+  /** `request` is the body to send: of a session that goes on, only where no byte of the answer had come. */
+  constructor(
+    session: Session,
+    request: Uint8Array | undefined,
+    origin: Origin,
+    limits: ProducerLimits,
+    events: ProducerEvents,
+  ) {
+    this.#request = request;
     this.#session = session;
     this.#origin = origin;
     this.#limits = limits;
@@ -118,25 +136,24 @@ export class Producer {
    * From the request to the end of the session. Returns why, when the origin did not take it; the session is then the
    * caller's to end.
    */
-  async run(body: Uint8Array): Promise<Refused | undefined> {
-    this.#request = body;
+  async run(): Promise<Refused | undefined> {
     return await this.#watched(() => this.#produce(undefined));
   }
 
-  /**
-   * Goes on, as `run`, with a session that a restart of the object left behind. `body` is the request where no byte of
-   * the answer had come yet, else empty.
-   */
-  async resume(body: Uint8Array): Promise<Refused | undefined> {
-    if (body.length > 0) this.#request = body;
+  /** Goes on, as `run`, with a session that a restart of the object left behind. */
+  async resume(): Promise<Refused | undefined> {
+    // Somebody may have seen more than was stored; how much at the most, the origin tells.
+    if (this.#session.record.contentType !== undefined) this.#session.seenOriginBytes = Number.POSITIVE_INFINITY;
     return await this.#watched(async () => {
-      const { state } = await this.#find(this.#limits.reconnectMs);
+      const found = await this.#find(this.#limits.reconnectMs);
       if (!this.#session.isLive) return undefined;
+      const { state } = found;
+      if (found.state === "known") this.#session.seenOriginBytes = found.totalBytes;
       const canAttach = state === "known" && this.#session.record.wantsStream;
-      const connection = canAttach ? await this.#attach() : undefined;
+      const attached = canAttach ? await this.#attach() : undefined;
       if (!this.#session.isLive) return undefined;
-      if (connection || ((canAttach || state === "unknown") && this.#askAgain()))
-        return await this.#produce(connection);
+      if (attached instanceof Response) return await this.#produce(attached);
+      if ((attached === "lost" || state === "unknown") && this.#askAgain()) return await this.#produce(undefined);
       if (state === "unsupported" || (state === "known" && !canAttach)) {
         this.#fail("interrupted", 503, "The gateway restarted, and the origin cannot go on with the answer");
       } else {
@@ -147,8 +164,8 @@ export class Producer {
   }
 
   /**
-   * Frees the GPU, after the session has ended. Resolves when the origin has heard it; an origin that cannot be reached is
-   * told again and again behind the caller's back.
+   * Frees the GPU, after the session has ended. Resolves when the origin has heard it or cannot be reached; the owner then
+   * hears of the ids that are still to be stopped.
    *
    * Before the origin's head the request may still be on its way, and a stop that overtakes it stops nothing: it is left
    * open for a while, and `run` stops again when the answer comes.
@@ -156,18 +173,13 @@ export class Producer {
   async stop(): Promise<void> {
     if (this.#isAnswered) this.#over.abort();
     const { originId, abandonedIds } = this.#session.record;
-    const [result = "unreachable", ...others] = await this.#stopEach([originId, ...abandonedIds]);
-    if ([result, ...others].includes("unreachable")) void this.#keepStopping([originId, ...abandonedIds]);
+    const ids = [originId, ...abandonedIds];
+    const results = await this.#stopEach(ids);
+    const unheard = ids.filter((_, i) => results[i] === "unreachable");
+    if (unheard.length > 0) this.#events.unheard(unheard);
     // Without a replay buffer at the origin, its connection is what keeps the generation going.
-    if (this.#isAnswered || result !== "heard") this.#over.abort();
+    if (this.#isAnswered || results[0] !== "heard") this.#over.abort();
     else void pause(LATE_STOP_MS, this.#over.signal).then(() => this.#over.abort());
-  }
-
-  async #keepStopping(ids: readonly string[]): Promise<void> {
-    const backoff = new Backoff();
-    const deadline = Date.now() + this.#limits.reconnectMs;
-    do await pause(backoff.next());
-    while ((await this.#stopEach(ids)).includes("unreachable") && Date.now() < deadline);
   }
 
   #stopEach(ids: readonly string[]): Promise<StopResult[]> {
@@ -220,6 +232,7 @@ export class Producer {
   #askAgain(): boolean {
     if (!this.#request || this.#session.record.abandonedIds.length + 1 >= MAX_REQUESTS) return false;
     this.#session.changeOriginId();
+    this.#session.seenOriginBytes = 0;
     return true;
   }
 
@@ -232,15 +245,19 @@ export class Producer {
       const started = Date.now();
       let failure: Refused;
       try {
-        const response = await this.#connect((signal) => this.#origin.generate(path, body, originId, signal));
-        if (response.ok) {
+        const response = await this.#connect(async (signal) => {
+          const answer = await this.#origin.generate(path, body, originId, signal);
+          return answer.ok ? answer : await readRefusal(answer);
+        });
+        if (response instanceof Response) {
           this.#isAnswered = true;
           if (this.#session.isLive) this.#events.accepted(contentTypeOf(response));
           return response;
         }
-        failure = await readRefusal(response);
+        failure = response;
         if (!isTunnelStatus(response.status)) return failure;
       } catch (cause) {
+        if (cause instanceof ApiError) return cause;
         failure = originUnreachable(cause);
       }
       if (!this.#session.isLive) return failure;
@@ -249,9 +266,10 @@ export class Producer {
       const { state } = await this.#find(isQuick ? FIRST_CONTACT_MS : this.#limits.reconnectMs);
       if (!this.#session.isLive) return failure;
       const canAttach = state === "known" && wantsStream;
-      const response = canAttach ? await this.#attach() : undefined;
-      if (response) return response;
-      if (!this.#session.isLive || !(canAttach || state === "unknown") || !this.#askAgain()) return failure;
+      const attached = canAttach ? await this.#attach() : undefined;
+      if (attached instanceof Response) return attached;
+      const isUnseen = attached === "lost" || state === "unknown";
+      if (!this.#session.isLive || !isUnseen || !this.#askAgain()) return failure;
     }
   }
 
@@ -276,7 +294,8 @@ export class Producer {
       this.#splitter.discard();
       // A clean end proves little on a way through proxies; a second one with nothing more to say proves it.
       const isAllThereIs: boolean = isWhole && connection !== first && log.originBytes === before;
-      connection = isEvents && !isAllThereIs ? await this.#attach() : undefined;
+      const next: Attached | undefined = isEvents && !isAllThereIs ? await this.#attach() : undefined;
+      connection = next instanceof Response ? next : undefined;
       if (!connection && isWhole && log.originBytes > 0) this.#failTruncated();
     }
   }
@@ -287,13 +306,13 @@ export class Producer {
     const reader = response.body.getReader({ mode: "byob" });
     let buffer = new ArrayBuffer(READ_BYTES);
     const before = this.#received;
-    const size = new ReadSize(READ_BYTES);
+    const started = Date.now();
     this.#isConnected = true;
     try {
       for (;;) {
         let part: ReadableStreamReadResult<Uint8Array>;
         try {
-          part = await reader.readAtLeast(size.least(this.#session.hasReaders), new Uint8Array(buffer));
+          part = await reader.read(new Uint8Array(buffer));
         } catch {
           // The connection was lost, or given up by us.
           return false;
@@ -301,37 +320,44 @@ export class Producer {
         if (!this.#session.isLive) return false;
         if (part.done || !part.value) return true;
         this.#received += part.value.length;
-        size.add(part.value.length, Date.now());
         if (isEvents) this.#splitter.push(part.value);
         else this.#append(part.value);
         buffer = part.value.buffer as ArrayBuffer;
       }
     } finally {
       this.#isConnected = false;
-      if (this.#received > before) this.#backoff.reset();
+      if (this.#received > before || Date.now() - started > STEADY_MS) {
+        this.#brokenAt = undefined;
+        this.#backoff.reset();
+      }
     }
   }
 
-  /** A new connection at the byte behind the last whole event; `undefined` when there is none to be had. */
-  async #attach(): Promise<Response | undefined> {
+  /**
+   * A new connection at the byte behind the last whole event. `lost`: the origin has not got it; `unreachable`: it was not
+   * there within the reconnect time, which runs from the last byte that came.
+   */
+  async #attach(): Promise<Attached> {
     const { log, record } = this.#session;
-    const deadline = Date.now() + this.#limits.reconnectMs;
-    const timer = setTimeout(() => this.#connection.abort(), this.#limits.reconnectMs);
+    this.#brokenAt ??= Date.now();
+    const deadline = this.#brokenAt + this.#limits.reconnectMs;
+    const timer = setTimeout(() => this.#connection.abort(), Math.max(0, deadline - Date.now()));
     try {
-      do {
+      while (this.#session.isLive && Date.now() < deadline) {
         await pause(Math.min(this.#backoff.next(), deadline - Date.now()), this.#over.signal);
-        if (!this.#session.isLive) return undefined;
+        if (!this.#session.isLive) break;
         const attachment = await this.#connect((signal) =>
           this.#origin.attach(record.originId, log.originBytes, signal),
         );
-        if (!this.#session.isLive || attachment === "lost") return undefined;
+        if (!this.#session.isLive) break;
+        if (attachment === "lost") return "lost";
         if (attachment !== "unreachable") {
           this.#isAnswered = true;
           this.#session.reattached();
           return attachment.response;
         }
-      } while (Date.now() < deadline);
-      return undefined;
+      }
+      return "unreachable";
     } finally {
       clearTimeout(timer);
     }
@@ -376,6 +402,8 @@ export class Producer {
         504,
         `The answer was not complete after ${maxGenerationMs / 1000} s, the most it may take`,
       );
+    } else if (this.#isConnected && silence > SILENT_END_MS && this.#endsWithTerminator()) {
+      this.#connection.abort();
     } else if (this.#isConnected && silence > originIdleMs) {
       this.#fail("origin_timeout", 504, `The origin sent nothing for ${originIdleMs / 1000} s`);
     } else if (
@@ -419,7 +447,7 @@ export class Producer {
   #endsWithTerminator(): boolean {
     const { log, record } = this.#session;
     if (log.lastEvent === undefined || !this.#splitter.atBoundary) return false;
-    return isFinalEvent(record.family, log.readUpTo(log.lastEvent, TERMINATOR_PREFIX_BYTES));
+    return isFinalEvent(record.family, log.peek(log.lastEvent, TERMINATOR_PREFIX_BYTES));
   }
 
   #failLost(): void {
@@ -445,6 +473,13 @@ function contentTypeOf(response: Response): string {
 
 /** The origin's error answer, cut at a size no llama-server reaches. */
 async function readRefusal(response: Response): Promise<Refusal> {
-  const body = new Uint8Array(await response.arrayBuffer()).slice(0, MAX_REFUSAL_BYTES);
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for await (const part of response.body ?? []) {
+    parts.push(part);
+    length += part.length;
+    if (length >= MAX_REFUSAL_BYTES) break;
+  }
+  const body = new Uint8Array(await new Blob(parts).arrayBuffer());
   return { status: response.status, contentType: contentTypeOf(response), body };
 }

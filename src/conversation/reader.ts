@@ -16,6 +16,7 @@ export function readFrom(session: Session, from: number): ReadableStream<Uint8Ar
 /** Written without async functions: a promise of our own per event is a tenth of what an event costs. */
 class Reader implements UnderlyingSource<Uint8Array> {
   readonly #session: Session;
+  readonly #from: number;
   #offset: number;
   #isAttached = true;
   /** Ends the pull that waits for the session to change. */
@@ -24,6 +25,7 @@ class Reader implements UnderlyingSource<Uint8Array> {
 
   constructor(session: Session, from: number) {
     this.#session = session;
+    this.#from = from;
     this.#offset = from;
     session.attach();
   }
@@ -53,25 +55,26 @@ class Reader implements UnderlyingSource<Uint8Array> {
     }
   };
 
-  /** Hands over what there is, or the end. Returns whether there was something to hand over. */
+  /** Hands over what there is, or the end. Returns whether there was something to hand over. Never throws. */
   #serve(controller: ReadableStreamDefaultController<Uint8Array>): boolean {
     if (!this.#isAttached) return true;
     try {
+      if (!this.#session.isLive && this.#session.hasLost(this.#from)) {
+        throw new OffsetLostError(`The answer broke off before ${this.#from}`);
+      }
       const bytes = this.#session.log.read(this.#offset);
       if (bytes) {
         this.#offset += bytes.length;
         controller.enqueue(bytes);
         return true;
       }
+      if (!this.#session.isDrained) return false;
+      controller.close();
     } catch (error) {
-      // A reader that lags behind the kept bytes is cut off; anything else is logged by the runtime's own handling.
+      // A reader of bytes that are gone is cut off: a clean end would pass for the end of the answer.
       if (!(error instanceof OffsetLostError)) console.error(error);
       controller.error(error);
-      this.#leave();
-      return true;
     }
-    if (!this.#session.isDrained) return false;
-    controller.close();
     this.#leave();
     return true;
   }

@@ -27,6 +27,11 @@ const MIN_BLOCK_BYTES = 4_096;
 const READ_BYTES = 262_144;
 /** Rows of slow answers are small: a row every two seconds. */
 const READ_ROWS = 16;
+/**
+ * Live readers move within the newest blocks: they rarely touch SQLite, and get a stopped session's last bytes although
+ * its rows are gone. The newest one alone may have just been begun.
+ */
+const BLOCKS_IN_MEMORY = 2;
 /** CR LF CR LF, and the LF before it. */
 const LONGEST_BLANK_LINE = 5;
 
@@ -40,6 +45,7 @@ interface Block {
 /** Where the log's rows live. `slot` keeps the two sessions apart that a conversation can hold at a time. */
 export interface LogStorage {
   readonly sql: SqlStorage;
+  transactionSync(work: () => void): void;
   /** Resolves when everything written so far survives a crash. */
   sync(): Promise<void>;
 }
@@ -160,22 +166,26 @@ export class ReplayLog {
    * Throws OffsetLostError below `start`.
    */
   read(offset: number): Uint8Array | undefined {
-    const visible = this.#unsynced ?? this.#end;
-    if (offset >= visible) return undefined;
+    return this.#readBelow(this.#unsynced ?? this.#end, offset);
+  }
+
+  /** As `read`, of the bytes below `limit`. */
+  #readBelow(limit: number, offset: number): Uint8Array | undefined {
+    if (offset >= limit) return undefined;
     const block = this.#blocks.findLast((candidate) => candidate.offset <= offset);
-    if (block) return block.bytes.subarray(offset - block.offset, Math.min(block.length, visible - block.offset));
+    if (block) return block.bytes.subarray(offset - block.offset, Math.min(block.length, limit - block.offset));
     if (offset < this.#start || this.#isDetached) {
       throw new OffsetLostError(`Cannot replay from ${offset}: the kept bytes start at ${this.#start}`);
     }
-    return this.#readRows(offset);
+    return this.#readRows(offset).subarray(0, limit - offset);
   }
 
-  /** The visible bytes from `offset` on, at most `limit`, as one piece. Throws OffsetLostError below `start`. */
-  readUpTo(offset: number, limit: number): Uint8Array {
-    const all = new Uint8Array(limit);
+  /** The bytes from `offset` on, at most `most` of them, as one piece, visible or not. Throws OffsetLostError below `start`. */
+  peek(offset: number, most: number): Uint8Array {
+    const all = new Uint8Array(most);
     let length = 0;
-    while (length < limit) {
-      const bytes = this.read(offset + length)?.subarray(0, limit - length);
+    while (length < most) {
+      const bytes = this.#readBelow(this.#end, offset + length)?.subarray(0, most - length);
       if (!bytes) break;
       all.set(bytes, length);
       length += bytes.length;
@@ -185,29 +195,32 @@ export class ReplayLog {
 
   /** Whether a frame could be added here without landing inside an event. */
   endsWithEvent(): boolean {
-    const tail = this.readUpTo(Math.max(this.#start, this.#end - LONGEST_BLANK_LINE), LONGEST_BLANK_LINE);
+    const tail = this.peek(Math.max(this.#start, this.#end - LONGEST_BLANK_LINE), LONGEST_BLANK_LINE);
     return tail.length === 0 || lastEventEnd(tail, tail.length) === tail.length;
   }
 
-  /** Writes what is only in memory to SQLite, one row a block, and drops what is over the retained size. */
+  /** Writes what is only in memory to SQLite, one row a block, and drops what is over the retained size. All or nothing. */
   store(): void {
-    if (this.#isDetached) return;
-    for (const block of this.#blocks) {
-      const from = this.#stored - block.offset;
-      if (from >= block.length) continue;
-      const row = block.bytes.subarray(Math.max(0, from), block.length);
-      this.#storage.sql.exec(
-        "INSERT INTO chunk (key, origin_bytes, last_event, data) VALUES (?, ?, ?, ?)",
-        this.#key(this.#stored),
-        this.#originBytes,
-        this.#lastEvent ?? null,
-        row,
-      );
-      this.#stored += row.length;
-    }
-    // The newest block stays: live readers move within it, and touch SQLite once a block at the most.
-    this.#blocks.splice(0, this.#blocks.length - 1);
+    if (this.#isDetached || !this.hasUnstored) return;
+    this.#storage.transactionSync(() => {
+      for (const block of this.#blocks) {
+        const row = block.bytes.subarray(Math.max(0, this.#stored - block.offset), block.length);
+        if (row.length > 0) this.#insert(block.offset + row.byteOffset - block.bytes.byteOffset, row);
+      }
+    });
+    this.#stored = this.#end;
+    this.#blocks.splice(0, this.#blocks.length - BLOCKS_IN_MEMORY);
     this.#dropOldest();
+  }
+
+  #insert(offset: number, row: Uint8Array): void {
+    this.#storage.sql.exec(
+      "INSERT INTO chunk (key, origin_bytes, last_event, data) VALUES (?, ?, ?, ?)",
+      this.#key(offset),
+      this.#originBytes,
+      this.#lastEvent ?? null,
+      row,
+    );
   }
 
   /** Deletes the rows. Readers still get what is in memory. */

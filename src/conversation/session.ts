@@ -43,6 +43,13 @@ export interface SessionRecord {
   end: SessionEnd | null;
   /** Why, for endings that are errors. */
   error: ErrorBody | undefined;
+  /**
+   * Where an answer breaks off that had been seen further than it was stored: the bytes behind are not the ones that were
+   * there before a restart.
+   */
+  lostFrom: number | undefined;
+  /** The body hash of the live session that this one replaced: a late retry of that is not a new request. */
+  readonly replacedHash: string | undefined;
 }
 
 /** Silence after which readers get a ping. At most 2 s by design: llama.cpp's web UI gives up after 3 s. */
@@ -63,7 +70,7 @@ export interface SessionHost {
   saveRecord(record: SessionRecord): void;
   onEnd(session: Session): void;
   /** A timer's work failed. */
-  onError(error: unknown): void;
+  onError(session: Session, error: unknown): void;
 }
 
 export class Session {
@@ -79,6 +86,13 @@ export class Session {
   #lastWake = 0;
   /** False in the middle of an event too long to hold back: no frame may go there. */
   isAtBoundary: () => boolean = () => true;
+  /**
+   * Origin bytes that somebody may have seen. After a restart these are more than the log has; until it has caught up no
+   * ping may take an offset that a client already knows with other bytes.
+   */
+  seenOriginBytes = 0;
+  /** Its ending could not be stored: readers are cut off, not ended. */
+  #isBroken = false;
 
   constructor(record: SessionRecord, log: ReplayLog, host: SessionHost) {
     this.record = record;
@@ -140,21 +154,42 @@ export class Session {
    */
   finish(end: SessionEnd, error?: ErrorBody): void {
     if (!this.isLive) return;
+    const frame = this.#endFrame(end, error);
     this.record.end = end;
     this.record.error = error;
     this.record.completedAt = this.#host.now();
+    if (error && !this.hasCaughtUp) this.record.lostFrom = this.log.end;
     clearTimeout(this.#pingTimer);
     clearTimeout(this.#storeTimer);
-    const frame = this.#endFrame();
-    if (end === "stopped" || end === "refused") {
+    try {
+      if (end === "stopped" || end === "refused") {
+        this.log.detach();
+      } else {
+        this.log.store();
+        this.#host.saveRecord(this.record);
+      }
+      if (frame) this.#addFrame(frame);
+    } catch (cause) {
+      console.error(cause);
+      this.#isBroken = true;
       this.log.detach();
-    } else {
-      this.log.store();
-      this.#host.saveRecord(this.record);
     }
-    if (frame) this.#addFrame(frame);
     this.#host.onEnd(this);
     this.#wake();
+  }
+
+  /** Whether the log has all that anybody can have seen of it. */
+  get hasCaughtUp(): boolean {
+    return this.log.originBytes >= this.seenOriginBytes;
+  }
+
+  /**
+   * Whether a client that has the bytes up to `from` has other ones than the log, or more of them: its answer broke off
+   * where it cannot see it, and an end would pass for the end of the answer.
+   */
+  hasLost(from: number): boolean {
+    const { lostFrom } = this.record;
+    return this.#isBroken || (lostFrom !== undefined && from > lostFrom);
   }
 
   /** The session has ended and all its bytes may be seen: a reader at the end is done. */
@@ -203,20 +238,20 @@ export class Session {
     };
   }
 
-  #endFrame(): Uint8Array | undefined {
+  #endFrame(end: SessionEnd, error: ErrorBody | undefined): Uint8Array | undefined {
     if (!this.isEventStream) return undefined;
-    if (this.record.end === "stopped") return STOPPED_FRAME;
-    if (!this.record.error) return undefined;
+    if (end === "stopped") return STOPPED_FRAME;
+    if (!error) return undefined;
     // Inside an event that was too long to hold back, a blank line first, or the frame would be taken for a part of it.
     const separator = this.isAtBoundary() ? "" : "\n\n";
-    return new TextEncoder().encode(separator + errorEvent(this.record.family, this.record.error));
+    return new TextEncoder().encode(separator + errorEvent(this.record.family, error));
   }
 
   #addFrame(frame: Uint8Array): void {
     this.#lastGrowth = this.#host.now();
     this.log.appendFrame(frame).then(
       () => this.#wake(),
-      (error: unknown) => this.#host.onError(error),
+      (error: unknown) => this.#host.onError(this, error),
     );
   }
 
@@ -231,9 +266,9 @@ export class Session {
   #ping(): void {
     try {
       const isDue = this.#host.now() - this.#lastGrowth >= PING_AFTER_MS;
-      if (isDue && this.isEventStream && this.isAtBoundary()) this.#addFrame(PING);
+      if (isDue && this.isEventStream && this.isAtBoundary() && this.hasCaughtUp) this.#addFrame(PING);
     } catch (error) {
-      this.#host.onError(error);
+      this.#host.onError(this, error);
     }
     this.#armPing();
   }
@@ -243,7 +278,7 @@ export class Session {
     try {
       this.log.store();
     } catch (error) {
-      this.#host.onError(error);
+      this.#host.onError(this, error);
     }
   }
 

@@ -71,7 +71,7 @@ export class Origin {
     }
     const init: RequestInit = { method: request.method, headers, signal: request.signal };
     if (body) init.body = body;
-    const response = await this.#fetchFresh(url.pathname + url.search, init);
+    const response = this.#checkKey(await this.#fetchFresh(url.pathname + url.search, init));
     const answer = new Response(response.body, response);
     for (const name of DROPPED_RESPONSE_HEADERS) answer.headers.delete(name);
     return answer;
@@ -81,11 +81,11 @@ export class Origin {
    * Asks for an answer under a conversation id of our own: it goes on at the origin whatever happens to the connection;
    * only `stop` ends it. Throws what fetch throws when the connection fails before the answer's head.
    */
-  generate(path: string, body: Uint8Array, originId: string, signal: AbortSignal): Promise<Response> {
+  async generate(path: string, body: Uint8Array, originId: string, signal: AbortSignal): Promise<Response> {
     const headers = this.#headers();
     headers.set("Content-Type", "application/json");
     headers.set(CONVERSATION_HEADER, originId);
-    return this.#fetch(path, { method: "POST", headers, body, signal });
+    return this.#checkKey(await this.#fetch(path, { method: "POST", headers, body, signal }));
   }
 
   /** Goes on reading a session at byte `from` of the origin's answer. Aborting `signal` also ends the answer's body. */
@@ -172,6 +172,12 @@ export class Origin {
 
   #fetch(path: string, init: RequestInit): Promise<Response> {
     return fetch(this.#config.url + path, { ...init, redirect: "manual" });
+  }
+
+  /** The client's key was right, or it would not have come so far: this 401 is about ours, and is not for the client. */
+  #checkKey(response: Response): Response {
+    if (response.status !== 401 && response.status !== 403) return response;
+    throw new ApiError(502, "origin_unreachable", "The llama-server behind the gateway refuses the gateway's own key");
   }
 }
 

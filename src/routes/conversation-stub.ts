@@ -10,6 +10,24 @@ export function conversationStub(c: Context<AppEnv>, id: string): DurableObjectS
   return c.env.CONVERSATION.getByName(`${c.get("tenant")}/${conversationOf(id)}`);
 }
 
+/**
+ * Asks the object something that does no harm twice. An object that was just replaced, by a deploy or a crash, fails the
+ * question that finds it so; the next one finds its successor.
+ */
+export async function askConversation<T>(
+  c: Context<AppEnv>,
+  id: string,
+  ask: (stub: DurableObjectStub<Conversation>) => Promise<T>,
+): Promise<T> {
+  try {
+    return await ask(conversationStub(c, id));
+  } catch (error) {
+    const { durableObjectReset, retryable } = error as { durableObjectReset?: boolean; retryable?: boolean };
+    if (!durableObjectReset && !retryable) throw error;
+    return await ask(conversationStub(c, id));
+  }
+}
+
 /** Why this cannot be the id of any conversation, or `undefined`. */
 function idProblem(id: string): string | undefined {
   const bytes = new TextEncoder().encode(id).length;

@@ -3,21 +3,23 @@ import type { Context } from "hono";
 import type { AppEnv } from "../app.ts";
 import { badRequest } from "../errors.ts";
 import { conversationOf, type LookupRow, MAX_LOOKUP_IDS } from "../protocol.ts";
-import { conversationStub, isConversationId } from "./conversation-stub.ts";
+import { askConversation, isConversationId } from "./conversation-stub.ts";
 import { readBody } from "./request-body.ts";
 
+/** Room for MAX_LOOKUP_IDS of the longest ids. */
+const MAX_LOOKUP_BYTES = 1_048_576;
 /** Objects asked at a time: a long list is not to open a thousand connections. */
 const CONCURRENCY = 32;
 
 export async function lookup(c: Context<AppEnv>): Promise<Response> {
-  const body = await readBody(c.req.raw, c.get("config").maxRequestBytes);
+  const body = await readBody(c.req.raw, Math.min(MAX_LOOKUP_BYTES, c.get("config").maxRequestBytes));
   const ids = askedIds(body);
   const rows = new Array<LookupRow | undefined>(ids.length);
   const remaining = positionsByConversation(ids).values();
   const ask = async () => {
     for (const positions of remaining) {
       const asked = positions.map((position) => ids[position] ?? "");
-      const found = await conversationStub(c, asked[0] ?? "").lookup(asked);
+      const found = await askConversation(c, asked[0] ?? "", (stub) => stub.lookup(asked));
       for (const [i, position] of positions.entries()) rows[position] = found[i];
     }
   };

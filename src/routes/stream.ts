@@ -1,9 +1,9 @@
 /** GET, HEAD and DELETE on `/v1/stream`, by query (`?conv_id=<id>`) and by path (`/v1/stream/<id>`). */
 import type { Context } from "hono";
 import type { AppEnv } from "../app.ts";
-import { badRequest } from "../errors.ts";
+import { badRequest, notFound } from "../errors.ts";
 import { decodePathId, STREAM_PATH } from "../protocol.ts";
-import { checkConversationId, conversationStub } from "./conversation-stub.ts";
+import { askConversation, checkConversationId } from "./conversation-stub.ts";
 
 export async function replay(c: Context<AppEnv>): Promise<Response> {
   const url = new URL(c.req.url);
@@ -14,16 +14,19 @@ export async function replay(c: Context<AppEnv>): Promise<Response> {
   if (from !== undefined) query.set("from", from);
   const session = url.searchParams.get("session");
   if (session !== null) query.set("session", session);
-  return await conversationStub(c, id).fetch(`https://conversation/replay?${query}`, { method: c.req.raw.method });
+  const { method } = c.req.raw;
+  return await askConversation(c, id, (stub) => stub.fetch(`https://conversation/replay?${query}`, { method }));
 }
 
 export async function stop(c: Context<AppEnv>): Promise<Response> {
   const id = conversationId(new URL(c.req.url));
-  await conversationStub(c, id).stop(id);
+  await askConversation(c, id, (stub) => stub.stop(id));
   return c.body(null, 204);
 }
 
 function conversationId(url: URL): string {
+  // The router compares decoded paths; an id is cut out of the path as it was sent.
+  if (url.pathname !== STREAM_PATH && !url.pathname.startsWith(`${STREAM_PATH}/`)) throw notFound();
   const inPath = url.pathname.slice(`${STREAM_PATH}/`.length);
   const id = inPath === "" ? url.searchParams.getAll("conv_id").at(-1) : decodePathId(inPath);
   // llama-server's words, for the query form too.

@@ -1,7 +1,7 @@
 /**
  * What the origin, or the way to it, can do to a live session, one thing at a time.
  */
-import { createServer, type Server } from "node:http";
+import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { startDemoOrigin } from "../../demo/origin.ts";
@@ -160,6 +160,52 @@ describe("the gateway", () => {
     expect(await site.row("alone")).toMatchObject({ end: "done", reattached: 1 });
   });
 
+  it("restarted while the tunnel is away adds nothing to what a client has seen and it had not stored", async () => {
+    site = await Site.start({ paceMs: 5 });
+    const post = await live("ahead", 900);
+    await post.readUntil(40_000);
+    site.back.faults = { isRefusing: true };
+    await site.restartGateway();
+    await post.closed;
+    const { connections } = site.back;
+    const rest = await site.get(`/v1/stream?conv_id=ahead&from=${post.length}`).answer;
+    // Longer than a ping takes: the gateway backs off between its tries.
+    await until(() => site.back.connections > connections + 6, "the gateway has tried for some seconds", 20_000);
+    site.back.faults = {};
+    const whole = Buffer.concat([post.bytes, await rest.whole(60_000)]);
+    expect(whole.equals(await site.replay("ahead"))).toBe(true);
+    expect(withoutPings(whole) === withoutPings(await site.atOrigin("ahead"))).toBe(true);
+  });
+
+  it("restarted, with the origin lost, never passes off as ended what a client has seen and it had not stored", async () => {
+    site = await Site.start({ paceMs: 5, vars: { RECONNECT_SECONDS: "3" } });
+    const post = await live("cut short", 4_000);
+    await post.readUntil(40_000);
+    await site.origin.kill();
+    await site.restartGateway();
+    await post.closed;
+    const waiting = await site.get(`/v1/stream?conv_id=cut+short&from=${post.length}`).answer;
+    expect(await waiting.closed).toBe("broken");
+    expect(await site.row("cut short")).toMatchObject({ end: "origin_lost" });
+    const later = await site.get(`/v1/stream?conv_id=cut+short&from=${post.length}`).answer;
+    expect(later.status).toBe(400);
+    expect((await site.replay("cut short")).toString()).toMatch(/"type":"origin_lost"}}\n\n$/);
+  });
+
+  it("stop is not forgotten while the origin is away, nor when the gateway restarts then", async () => {
+    site = await Site.start({ paceMs: 5 });
+    await live("owed", 20_000);
+    site.back.faults = { isRefusing: true };
+    site.back.cutAll();
+    expect(await site.stop("owed")).toBe(204);
+    expect(await site.lookup(["owed"])).toEqual([]);
+    const { connections } = site.back;
+    await until(() => site.back.connections > connections, "the gateway has tried again", 20_000);
+    await site.restartGateway();
+    site.back.faults = {};
+    await until(async () => (await site.origin.busySlots()) === 0, "the slot is free", 40_000);
+  });
+
   it("stop in each of these states frees the GPU and leaves nothing", async () => {
     site = await Site.start({ paceMs: 5 });
     const states: Record<string, () => Promise<unknown>> = {
@@ -183,6 +229,40 @@ describe("the gateway", () => {
       site.back.faults = {};
       await until(async () => (await site.origin.busySlots()) === 0, `the slot is free: ${state}`, 40_000);
     }
+  });
+});
+
+describe("an origin that behaves badly", () => {
+  it("stays silent after the final event: the answer is done all the same", async () => {
+    const origin = await startBadOrigin((response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write('data: {"choices":[]}\n\ndata: [DONE]\n\n');
+    });
+    site = await Site.start({ behind: origin });
+    const whole = await (await site.chat("silent", chatBody("silent", 1)).answer).whole(30_000);
+    expect(whole.toString().replaceAll(":\n\n", "")).toBe('data: {"choices":[]}\n\ndata: [DONE]\n\n');
+    expect(await site.row("silent")).toMatchObject({ end: "done" });
+  });
+
+  it("refuses with a body that never ends: the client is told within the idle time", async () => {
+    const origin = await startBadOrigin((response) => response.writeHead(500).write("{"));
+    site = await Site.start({ behind: origin, vars: { ORIGIN_IDLE_SECONDS: "2", RECONNECT_SECONDS: "1" } });
+    const answer = await site.chat("endless", chatBody("endless", 1)).answer;
+    expect((await answer.whole(20_000)).toString()).toContain('"type":"origin_timeout"');
+  });
+
+  it("takes each re-attachment and cuts it: the reconnect time holds", async () => {
+    const origin = await startBadOrigin((response, path) => {
+      if (path.startsWith("/v1/streams/lookup")) {
+        response.writeHead(200).end('[{"total_bytes":999}]');
+      } else {
+        response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
+        response.socket?.end();
+      }
+    });
+    site = await Site.start({ behind: origin, vars: { RECONNECT_SECONDS: "3" } });
+    const answer = await site.chat("flapping", chatBody("flapping", 1)).answer;
+    expect((await answer.whole(20_000)).toString()).toContain('"type":"origin_lost"');
   });
 });
 
@@ -210,6 +290,22 @@ describe("an origin without replay", () => {
     expect(await site.row("530")).toBeUndefined();
   });
 });
+
+/** An origin that answers every request, the DELETE of a stop apart, as `answer` says. */
+async function startBadOrigin(answer: (response: ServerResponse, path: string) => void) {
+  const server = createServer((request, response) => {
+    if (request.method === "DELETE") response.writeHead(204).end();
+    else answer(response, request.url ?? "");
+  });
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  return {
+    url: urlOf(server),
+    close: () => {
+      server.closeAllConnections();
+      return closed(server);
+    },
+  };
+}
 
 function urlOf(server: Server): string {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { parseConfig } from "../../src/config.ts";
 
 const ENV = {
@@ -14,6 +14,18 @@ const ENV = {
   CORS_ORIGINS: "*",
 };
 
+/** What the log says of a configuration that is wrong; the client only hears that it is. */
+function causeOf(wrong: Record<string, string>): string {
+  vi.spyOn(console, "error").mockReturnValue();
+  try {
+    parseConfig({ ...ENV, ...wrong });
+  } catch (error) {
+    expect((error as Error).message).toBe("The gateway's configuration is wrong; its log says what");
+    return ((error as Error).cause as Error).message;
+  }
+  throw new Error("The configuration was taken");
+}
+
 describe("the configuration", () => {
   it("turns the environment's strings into types", () => {
     const config = parseConfig(ENV);
@@ -27,17 +39,20 @@ describe("the configuration", () => {
     ["ORIGIN_URL", "http://host/?x=1", /without query/],
     ["API_KEYS", "", /API_KEYS is empty/],
     ["API_KEYS", "justakey", /`tenant=key` pairs/],
-    ["API_KEYS", "a/b=key", /tenant "a\/b" must be/],
+    ["API_KEYS", "a/b=key", /a tenant must be/],
+    ["API_KEYS", "c2VjcmV0==", /the key of tenant "c2VjcmV0" is no key/],
     ["API_KEYS", "a=key b=key", /"a" and "b" have the same key/],
     ["SESSION_TTL_SECONDS", "-5", /SESSION_TTL_SECONDS must be a whole number from 1 to 2592000, got "-5"/],
     ["RETAINED_BYTES", "4MB", /RETAINED_BYTES must be a whole number/],
     ["EXTRA_ROUTES", "/slots", /"\/slots" is not METHOD:\/path/],
   ])("says what is wrong with %s=%j", (name, value, message) => {
-    expect(() => parseConfig({ ...ENV, [name]: value })).toThrow(message);
+    expect(causeOf({ [name]: value })).toMatch(message);
   });
 
   it("never shows a key in an error", () => {
-    expect(() => parseConfig({ ...ENV, API_KEYS: "sk-secret" })).toThrow(/^(?!.*sk-secret)/);
+    for (const API_KEYS of ["sk-secret", "sk-secret/x=phone", "a=sk-secret b=sk-secret"]) {
+      expect(causeOf({ API_KEYS })).not.toContain("sk-secret");
+    }
   });
 });
 

@@ -43,6 +43,12 @@ describe("the event splitter", () => {
     expect(released.join("")).toBe(`data: ${"x".repeat(30)}end\n\n`);
   });
 
+  it("sees the end of an event over the bound when its blank line comes in two pieces", () => {
+    const { splitter, released } = split([bytes(`data: ${"x".repeat(30)}\n`), bytes("\ndata: 2")], 20);
+    expect(released.join("")).toBe(`data: ${"x".repeat(30)}\n\n`);
+    expect(splitter.atBoundary).toBe(true);
+  });
+
   it("can be pushed on after its tail was released or discarded", () => {
     const { splitter, released } = split([bytes("data: 1")]);
     splitter.discard();
@@ -64,6 +70,7 @@ describe("event boundaries", () => {
     expect(lastEventStart(bytes("data: 1\n\ndata: 2\n\n"))).toBe(9);
     expect(lastEventStart(bytes("data: 1\n\n:\n\n:\n\n"))).toBe(0);
     expect(lastEventStart(bytes(":\n\n"))).toBe(-1);
+    expect(lastEventStart(bytes("data: 1\n\n\n"))).toBe(0);
     expect(lastEventStart(bytes("data: 1\n\n"))).toBe(0);
   });
 });

@@ -1,7 +1,7 @@
 import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, inject, it } from "vitest";
-import { chat, ended, lookup, originStats, readUntil, replay, stop, until } from "./client.ts";
+import { call, chat, ended, lookup, originStats, readUntil, replay, stop, until } from "./client.ts";
 
 const originUrl = inject("originUrl");
 const DONE = "data: [DONE]\n\n";
@@ -107,6 +107,19 @@ describe("an object", () => {
     expect(await stored("alice/expires")).toEqual({ tables: 0, alarm: null });
   });
 
+  it("that cannot store breaks its readers' connections, says interrupted, and frees the GPU", async () => {
+    const { busy_slots } = await originStats(originUrl);
+    const post = await chat("full", { tokens: 10_000, pace_ms: 5 });
+    const text = post.text();
+    await until("there are bytes", async () => ((await lookup(["full"]))[0]?.total_bytes as number) > 1_000);
+    await runInDurableObject(object("alice/full"), (_, { storage }) => {
+      storage.sql.exec("ALTER TABLE chunk RENAME TO gone");
+    });
+    await expect(text).rejects.toThrow();
+    expect((await lookup(["full"]))[0]?.end).toBe("interrupted");
+    await until("the slot is free", async () => (await originStats(originUrl)).busy_slots <= busy_slots);
+  });
+
   it("has its alarm beating while the session is live", async () => {
     const post = await chat("beats", { tokens: 2, ending: "hang" });
     const { alarm } = await stored("alice/beats");
@@ -141,6 +154,22 @@ describe("stop", () => {
     expect((await stop("stopped early")).status).toBe(204);
     expect(await (await post).text()).toBe(": holdfast end=stopped\n\n");
     await until("no slot was taken", async () => (await originStats(originUrl)).busy_slots <= busy_slots);
+  });
+
+  it("of a request that the origin has not answered gives the session before back, if that bears another id", async () => {
+    const whole = await (await chat("back::a", { tokens: 3 })).text();
+    const post = chat("back::b", { headers_after_ms: 2_000, tokens: 3 });
+    await until("the new session is listed", async () => (await lookup(["back::b"])).length === 1);
+    expect((await stop("back::b")).status).toBe(204);
+    await (await post).text();
+    expect(await (await replay("back::a")).text()).toBe(whole);
+    expect((await replay("back::b")).status).toBe(404);
+  });
+
+  it("is not reached by a path that only decodes to its own", async () => {
+    await (await chat("m", { tokens: 3 })).text();
+    expect((await call("/v1/%73tream?conv_id=foo", { method: "DELETE" })).status).toBe(404);
+    expect((await replay("m")).status).toBe(200);
   });
 
   it("takes exactly the id it names", async () => {
@@ -234,6 +263,17 @@ describe("a retry of the same request", () => {
     const late = await chat(id, { tokens: 30 }, { headers: retryHeaders as Record<string, string> });
     expect(late.headers.get("Holdfast-Session")).toBe(first.headers.get("Holdfast-Session"));
     expect((await originStats(originUrl)).generations).toBe(generations + 1);
+  });
+
+  it("that was replaced meanwhile does not end the newer one", async () => {
+    const first = await chat("overtaken", { tokens: 10_000, pace_ms: 10 });
+    const second = await chat("overtaken", { tokens: 40, pace_ms: 10 }, { fields: { seed: 2 } });
+    await first.text();
+    const retry = { headers: { "X-Stainless-Retry-Count": "1" } };
+    const late = await chat("overtaken", { tokens: 10_000, pace_ms: 10 }, retry);
+    expect(late.status).toBe(409);
+    expect(late.headers.get("X-Should-Retry")).toBe("false");
+    expect((await second.text()).endsWith(DONE)).toBe(true);
   });
 
   it("is none when the body is another", async () => {
