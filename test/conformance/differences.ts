@@ -43,7 +43,7 @@ export const DIFFERENCES = {
   },
   "more-in-a-lookup-row": {
     contract: "conversation_id, is_done, total_bytes, started_at, completed_at",
-    holdfast: "session, end and dropped_bytes too",
+    holdfast: "session, end, dropped_bytes and reattached too",
     why: "Nothing in llama-server's row tells one session of an id from the next, how it ended, or where it begins",
   },
   "a-limit-for-lookups": {
@@ -53,7 +53,7 @@ export const DIFFERENCES = {
   },
   "retained-size": {
     contract: "The newest 4,194,304 bytes, to the byte",
-    holdfast: "RETAINED_BYTES and at most 128 KiB more; the row's dropped_bytes says from where on",
+    holdfast: "RETAINED_BYTES and at most 256 KiB more; the row's dropped_bytes says from where on",
     why: "The gateway has a disk, and drops whole rows of its table",
   },
   "a-reader-that-lags": {
