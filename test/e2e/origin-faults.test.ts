@@ -266,6 +266,23 @@ describe("an origin that behaves badly", () => {
   });
 });
 
+describe("an older origin, which takes ids in the path only", () => {
+  it("is re-attached to, after a cut and after a restart, and stopped", async () => {
+    const origin = await startDemoOrigin({ pathFormOnly: true, paceMs: 5 });
+    site = await Site.start({ behind: origin });
+    const post = await live("older", 300);
+    site.back.cutAll();
+    await post.readUntil(8_000);
+    await site.restartGateway();
+    expect((await site.replay("older")).toString().endsWith(DONE)).toBe(true);
+    expect(await site.row("older")).toMatchObject({ end: "done", reattached: 2 });
+    expect(origin.generations).toBe(1);
+    await live("stopped", 8_000);
+    expect(await site.stop("stopped")).toBe(204);
+    await until(() => origin.busySlots() === 0, "the slot is free");
+  });
+});
+
 describe("an origin without replay", () => {
   it("an origin without replay: a lost connection is origin_lost, a gateway restart is interrupted, nothing is asked twice", async () => {
     const origin = await startDemoOrigin({ replay: false, paceMs: 5 });
