@@ -176,7 +176,7 @@ export class Origin {
 
   /** The client's key was right, or it would not have come so far: this 401 is about ours, and is not for the client. */
   #checkKey(response: Response): Response {
-    if (response.status !== 401 && response.status !== 403) return response;
+    if (response.status !== 401) return response;
     throw new ApiError(502, "origin_unreachable", "The llama-server behind the gateway refuses the gateway's own key");
   }
 }

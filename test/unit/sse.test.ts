@@ -1,3 +1,4 @@
+import { createParser } from "eventsource-parser";
 import { describe, expect, it } from "vitest";
 import type { RouteFamily } from "../../src/protocol.ts";
 import { EventSplitter, isFinalEvent, lastEventEnd, lastEventStart } from "../../src/sse.ts";
@@ -11,6 +12,12 @@ function split(pieces: Uint8Array[], maxHeldBytes = 1_000) {
   const splitter = new EventSplitter(maxHeldBytes, true, (part) => released.push(text(part)));
   for (const piece of pieces) splitter.push(piece);
   return { splitter, released };
+}
+
+function eventsIn(stream: string): unknown[] {
+  const events: unknown[] = [];
+  createParser({ onEvent: (event) => events.push(event) }).feed(stream);
+  return events;
 }
 
 describe("the event splitter", () => {
@@ -31,6 +38,17 @@ describe("the event splitter", () => {
       expect(released.join("")).toBe(events);
       for (const part of released) expect(part.endsWith(newline + newline)).toBe(true);
       expect(splitter.held).toHaveLength(0);
+    }
+  });
+
+  it("lets a frame stand behind any piece, and a client's parser then sees the same events", () => {
+    const stream = 'event: a\ndata: 1\n\n: hi\n\ndata: {"x":"⚓"}\r\n\r\ndata: two\ndata: lines\n\nid: 7\ndata: 3\n\n';
+    for (let size = 1; size <= stream.length; size++) {
+      const pieces = Array.from({ length: Math.ceil(stream.length / size) }, (_, i) =>
+        stream.slice(i * size, (i + 1) * size),
+      );
+      const { released } = split(pieces.map(bytes));
+      expect(eventsIn(released.join(":\n\n"))).toEqual(eventsIn(stream));
     }
   });
 
