@@ -345,7 +345,10 @@ export class Conversation extends DurableObject<Env> {
   }
 
   #save(slot: Slot, record: SessionRecord): void {
-    this.ctx.storage.sql.exec("REPLACE INTO session (slot, record) VALUES (?, ?)", slot, JSON.stringify(record));
+    // Not REPLACE, which is billed as two rows.
+    const query =
+      "INSERT INTO session (slot, record) VALUES (?, ?) ON CONFLICT (slot) DO UPDATE SET record = excluded.record";
+    this.ctx.storage.sql.exec(query, slot, JSON.stringify(record));
   }
 
   #host(slot: Slot): SessionHost {

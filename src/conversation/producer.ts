@@ -27,6 +27,10 @@ import type { Session } from "./session.ts";
 
 /** Taken from the origin in one read: about a second of a fast model. */
 const READ_BYTES = 16_384;
+/** While nobody reads, what comes is taken in bursts: reads that need not wait cost less. Ends when somebody comes. */
+const UNREAD_PAUSE_MS = 1_000;
+/** A read that took this long had to wait for the origin: everything before it is taken. */
+const CAUGHT_UP_MS = 5;
 /**
  * The longest unfinished event that is held back. llama-server's largest ordinary ones are final events that repeat
  * prompt or answer; longer ones are passed on as they come.
@@ -311,6 +315,7 @@ export class Producer {
     try {
       for (;;) {
         let part: ReadableStreamReadResult<Uint8Array>;
+        const asked = Date.now();
         try {
           part = await reader.read(new Uint8Array(buffer));
         } catch {
@@ -323,6 +328,8 @@ export class Producer {
         if (isEvents) this.#splitter.push(part.value);
         else this.#append(part.value);
         buffer = part.value.buffer as ArrayBuffer;
+        const { attended } = this.#session;
+        if (!attended.aborted && Date.now() - asked >= CAUGHT_UP_MS) await pause(UNREAD_PAUSE_MS, attended);
       }
     } finally {
       this.#isConnected = false;

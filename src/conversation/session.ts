@@ -60,7 +60,7 @@ const PING_AFTER_MS = 1_800;
  */
 const WAKE_EVERY_MS = 5;
 /** How long origin bytes may stay in memory only: what a crash makes the origin send again, against a row's price. */
-const STORE_AFTER_MS = 2_000;
+const STORE_AFTER_MS = 4_000;
 
 /** What a session needs of the object it lives in. */
 export interface SessionHost {
@@ -79,6 +79,8 @@ export class Session {
   readonly #host: SessionHost;
   #waiters: (() => void)[] = [];
   #readers = 0;
+  /** Aborted while somebody reads, or nothing more is to come. */
+  #attended = new AbortController();
   #lastGrowth: number;
   #pingTimer: ReturnType<typeof setTimeout> | undefined;
   #storeTimer: ReturnType<typeof setTimeout> | undefined;
@@ -111,8 +113,9 @@ export class Session {
     return contentType === undefined ? wantsStream : contentType.startsWith(EVENT_STREAM);
   }
 
-  get hasReaders(): boolean {
-    return this.#readers > 0;
+  /** Aborted while somebody reads: what comes is then to be handed on at once. */
+  get attended(): AbortSignal {
+    return this.#attended.signal;
   }
 
   /** The origin took the request. */
@@ -161,6 +164,7 @@ export class Session {
     if (error && !this.hasCaughtUp) this.record.lostFrom = this.log.end;
     clearTimeout(this.#pingTimer);
     clearTimeout(this.#storeTimer);
+    this.#attended.abort();
     try {
       if (end === "stopped" || end === "refused") {
         this.log.detach();
@@ -215,12 +219,16 @@ export class Session {
   /** A client is being fed: from now on silence is filled with pings. Every `attach` is followed by one `detach`. */
   attach(): void {
     this.#readers += 1;
-    if (this.#readers === 1) this.#armPing();
+    if (this.#readers > 1) return;
+    this.#attended.abort();
+    this.#armPing();
   }
 
   detach(): void {
     this.#readers -= 1;
-    if (this.#readers === 0) clearTimeout(this.#pingTimer);
+    if (this.#readers > 0) return;
+    clearTimeout(this.#pingTimer);
+    this.#attended = new AbortController();
   }
 
   lookupRow(): LookupRow {
