@@ -25,7 +25,7 @@ const MIN_BLOCK_BYTES = 4_096;
  * stalls in a replay holds one of them.
  */
 const READ_BYTES = 262_144;
-/** Rows of slow answers are small: a row every two seconds. */
+/** Rows of slow answers are small: a row every few seconds. */
 const READ_ROWS = 16;
 /**
  * Live readers move within the newest blocks: they rarely touch SQLite, and get a stopped session's last bytes although

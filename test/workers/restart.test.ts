@@ -18,7 +18,7 @@ async function storedBytes(id: string): Promise<void> {
 describe("an object that dies in the middle of an answer", () => {
   it("goes on with the next request: same bytes, no second generation", async () => {
     const { generations } = await originStats(originUrl);
-    const post = await chat("crash", { tokens: 200, pace_ms: 15 });
+    const post = await chat("crash", { tokens: 500, pace_ms: 15 });
     const seen = await readUntil(post, "data: ");
     await storedBytes("crash");
     await abortAllDurableObjects();
@@ -51,7 +51,7 @@ describe("an object that dies in the middle of an answer", () => {
   });
 
   it("lets a reader wait whose offset is ahead of what was stored", async () => {
-    const post = await chat("ahead", { tokens: 100, pace_ms: 15 });
+    const post = await chat("ahead", { tokens: 500, pace_ms: 15 });
     await storedBytes("ahead");
     const [row] = await lookup(["ahead"]);
     const ahead = (row?.total_bytes as number) + 2_000;
