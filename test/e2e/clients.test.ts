@@ -1,7 +1,6 @@
 /**
  * Clients that leave, stall and come back, in front of a real gateway process on raw workerd.
  */
-import { readFileSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { send } from "../support/http.ts";
 import { Random } from "../support/random.ts";
@@ -132,7 +131,7 @@ describe("a long answer", () => {
     let peak = 0;
     await until(
       async () => {
-        peak = Math.max(peak, residentBytes(site.gateway.pid));
+        peak = Math.max(peak, site.residentBytes());
         return (await site.row("long"))?.is_done;
       },
       "the answer is complete",
@@ -153,8 +152,3 @@ describe("a long answer", () => {
     expect(peak).toBeLessThan(400 * 2 ** 20);
   });
 });
-
-/** Resident memory of a process. */
-function residentBytes(pid: number): number {
-  return 1024 * Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
-}

@@ -126,5 +126,7 @@ describe("under faults", () => {
     await verify(names, results, tokens);
     console.log(`seed ${site.random.seed}: ${kills} kills, ${site.back.cuts} cuts behind, ${site.front.cuts} in front`);
     await until(async () => (await site.origin.busySlots()) === 0, "no slot is busy");
+    // workerd itself and 100 conversations of 1.5 MB; an answer that was held in memory would show.
+    expect(site.residentBytes()).toBeLessThan(300 * 2 ** 20);
   });
 });

@@ -3,6 +3,7 @@
  *
  *   client ──▶ front proxy ──▶ gateway (workerd) ──▶ back proxy ──▶ origin
  */
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -134,6 +135,11 @@ export class Site {
     const body = { conversation_ids: ids };
     const answer = await send("POST", `${this.url}/v1/streams/lookup`, { headers: this.#auth, body }).answer;
     return (await answer.json()) as LookupRow[];
+  }
+
+  /** Resident memory of the gateway's process. */
+  residentBytes(): number {
+    return 1024 * Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${this.#gateway.pid}/status`, "utf8"))?.[1]);
   }
 
   async row(id: string): Promise<LookupRow | undefined> {
