@@ -33,7 +33,7 @@ const ANSWER_TIMEOUT_MS = 10_000;
  */
 export const STALE_CONNECTION_MS = 1_000;
 /** Several connections of the pool may have been closed at once. */
-export const STALE_CONNECTION_TRIES = 3;
+const STALE_CONNECTION_TRIES = 3;
 
 /** A tunnel's or proxy's own answer in place of the origin's: the origin may never have seen the request, or still work on it. */
 export function isTunnelStatus(status: number): boolean {
