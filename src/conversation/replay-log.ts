@@ -25,8 +25,8 @@ const MIN_BLOCK_BYTES = 4_096;
  * stalls in a replay holds one of them.
  */
 const READ_BYTES = 262_144;
-/** Rows of slow answers are small: a row every few seconds. */
-const READ_ROWS = 16;
+/** Rows of slow answers are small, those of pings tiny: at most this many are looked at in one turn. */
+const READ_ROWS = 256;
 /**
  * Live readers move within the newest blocks: they rarely touch SQLite, and get a stopped session's last bytes although
  * its rows are gone. The newest one alone may have just been begun.
@@ -272,24 +272,20 @@ export class ReplayLog {
 
   /** Stored bytes from `offset` on: several rows as one piece. */
   #readRows(offset: number): Uint8Array {
-    const rows = this.#storage.sql.exec<{ key: number; data: ArrayBuffer }>(
-      "SELECT key, data FROM chunk WHERE key >= (SELECT max(key) FROM chunk WHERE key <= ?) AND key < ? ORDER BY key LIMIT ?",
-      this.#key(offset),
-      this.#key(SLOT_SPAN),
-      READ_ROWS,
-    );
-    const parts: Uint8Array[] = [];
-    let length = 0;
-    for (const { key, data } of rows) {
-      const part = new Uint8Array(data, Math.max(0, this.#key(offset) - key));
-      parts.push(part);
-      length += part.length;
-      if (length >= READ_BYTES) break;
-    }
+    // To the last row: a cursor that is left open keeps its statement, and the next read has to prepare another one.
+    const rows = this.#storage.sql
+      .exec<{ key: number; data: ArrayBuffer }>(
+        "SELECT key, data FROM chunk WHERE key >= (SELECT max(key) FROM chunk WHERE key <= ?) AND key < ? ORDER BY key LIMIT ?",
+        this.#key(offset),
+        this.#key(Math.min(offset + READ_BYTES, this.#stored)),
+        READ_ROWS,
+      )
+      .toArray();
+    const parts = rows.map(({ key, data }) => new Uint8Array(data, Math.max(0, this.#key(offset) - key)));
     const [first] = parts;
     if (!first) throw new Error(`The log has no row for offset ${offset} of ${this.#start} to ${this.#end}`);
     if (parts.length === 1) return first;
-    const whole = new Uint8Array(length);
+    const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
     let at = 0;
     for (const part of parts) {
       whole.set(part, at);
