@@ -21,7 +21,7 @@ import {
   type RouteFamily,
   SESSION_HEADER,
 } from "../protocol.ts";
-import { PendingRequest } from "./pending-request.ts";
+import { ConversationTable, type Slot } from "./conversation-table.ts";
 import { PendingStops } from "./pending-stops.ts";
 import { Producer, type Refusal } from "./producer.ts";
 import { readFrom } from "./reader.ts";
@@ -46,8 +46,6 @@ export interface StartRequest {
   readonly bodyHash: string;
 }
 
-type Slot = 0 | 1;
-
 /** A session and what belongs to it in this object. */
 interface Entry {
   readonly session: Session;
@@ -59,7 +57,7 @@ interface Entry {
 export class Conversation extends DurableObject<Env> {
   readonly #config: Config;
   readonly #origin: Origin;
-  readonly #pendingRequest: PendingRequest;
+  readonly #table: ConversationTable;
   readonly #pendingStops: PendingStops;
   /** Restored from its rows after a restart. */
   #current: Entry | undefined;
@@ -71,7 +69,7 @@ export class Conversation extends DurableObject<Env> {
     super(ctx, env);
     this.#config = configOf(env);
     this.#origin = new Origin(this.#config.origin);
-    this.#pendingRequest = new PendingRequest(ctx.storage.sql);
+    this.#table = new ConversationTable(ctx.storage.sql);
     this.#pendingStops = new PendingStops(ctx.storage.sql);
     this.#restore();
   }
@@ -154,7 +152,7 @@ export class Conversation extends DurableObject<Env> {
 
   /** Makes the new session the current one, durably, before anything is awaited: of two POSTs at once the last wins. */
   #begin(start: StartRequest, body: Uint8Array): Entry {
-    this.#createTables();
+    this.#table.create();
     const replacedHash = this.#current?.session.isLive ? this.#current.session.record.bodyHash : undefined;
     if (this.#current) this.#replace(this.#current);
     const slot: Slot = this.#kept?.slot === 0 ? 1 : 0;
@@ -181,8 +179,7 @@ export class Conversation extends DurableObject<Env> {
     const session = new Session(record, log, this.#host(slot));
     const entry = this.#entry(session, slot, body);
     this.#current = entry;
-    this.#save(slot, record);
-    this.#pendingRequest.save(body);
+    this.#table.add(slot, record, body);
     this.ctx.waitUntil(this.#run(entry));
     return entry;
   }
@@ -264,7 +261,6 @@ export class Conversation extends DurableObject<Env> {
       return;
     }
     this.#discard(entry);
-    this.#pendingRequest.delete();
     this.#current = kept;
     this.#kept = undefined;
     await this.#armAlarm();
@@ -328,34 +324,20 @@ export class Conversation extends DurableObject<Env> {
       await this.ctx.storage.deleteAll();
     } else {
       for (const entry of entries) this.#discard(entry);
-      if (entries.length > 0) this.#pendingRequest.delete();
       await this.#armAlarm();
     }
   }
 
   #discard(entry: Entry): void {
     entry.session.log.delete();
-    this.ctx.storage.sql.exec("DELETE FROM session WHERE slot = ?", entry.slot);
-  }
-
-  #createTables(): void {
-    ReplayLog.createTable(this.ctx.storage.sql);
-    PendingRequest.createTable(this.ctx.storage.sql);
-    this.ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS session (slot INTEGER PRIMARY KEY, record TEXT NOT NULL)");
-  }
-
-  #save(slot: Slot, record: SessionRecord): void {
-    // Not REPLACE, which is billed as two rows.
-    const query =
-      "INSERT INTO session (slot, record) VALUES (?, ?) ON CONFLICT (slot) DO UPDATE SET record = excluded.record";
-    this.ctx.storage.sql.exec(query, slot, JSON.stringify(record));
+    this.#table.delete(entry.slot);
   }
 
   #host(slot: Slot): SessionHost {
     return {
       now: () => Date.now(),
       newId: () => crypto.randomUUID(),
-      saveRecord: (record) => this.#save(slot, record),
+      saveRecord: (record) => this.#table.save(slot, record),
       onEnd: logEnd,
       onError: (session, error) => {
         const entry = [this.#current, this.#kept].find((candidate) => candidate?.session === session);
@@ -367,7 +349,7 @@ export class Conversation extends DurableObject<Env> {
   #entry(session: Session, slot: Slot, request: Uint8Array | undefined): Entry {
     const producer = new Producer(session, request, this.#origin, this.#config, {
       accepted: (contentType) => this.#accept(session, contentType),
-      delivered: () => this.#pendingRequest.delete(),
+      delivered: () => this.#table.saveAnswered(slot, session.record),
       unheard: (originIds) => {
         this.#pendingStops.add(originIds, Date.now() + this.#config.maxGenerationMs);
         this.ctx.waitUntil(this.#armAlarm());
@@ -377,15 +359,11 @@ export class Conversation extends DurableObject<Env> {
   }
 
   #restore(): void {
-    const { sql } = this.ctx.storage;
-    const hasTable = sql.exec("SELECT name FROM sqlite_master WHERE name = 'session'").toArray().length > 0;
-    if (!hasTable) return;
-    const rows = sql.exec<{ slot: number; record: string }>("SELECT slot, record FROM session").toArray();
-    const entries = rows.map(({ slot, record }): Entry => {
-      const which: Slot = slot === 0 ? 0 : 1;
-      const log = ReplayLog.restore(this.ctx.storage, which, this.#config.retainedBytes);
-      const session = new Session(JSON.parse(record) as SessionRecord, log, this.#host(which));
-      return this.#entry(session, which, session.isLive ? this.#pendingRequest.load() : undefined);
+    if (!this.#table.exists) return;
+    const entries = this.#table.sessions().map(({ slot, record }): Entry => {
+      const log = ReplayLog.restore(this.ctx.storage, slot, this.#config.retainedBytes);
+      const session = new Session(record, log, this.#host(slot));
+      return this.#entry(session, slot, session.isLive ? this.#table.request(slot) : undefined);
     });
     // Only the current one can be live; a clock that stepped back does not make it the older one.
     entries.sort((a, b) => Number(b.session.isLive) - Number(a.session.isLive) || startOf(b) - startOf(a));

@@ -15,8 +15,10 @@
  */
 
 import { lastEventEnd } from "../sse.ts";
+import { SLOT_SPAN, type Slot } from "./conversation-table.ts";
 
-/** A row's bytes, and so a block's: large rows replay 100 times faster than a row per event (platform notes, B.4). */
+/** A row's bytes at the most: large rows replay 100 times faster than a row per event (platform notes, B.4). */
+const MAX_ROW_BYTES = 65_536;
 const MAX_BLOCK_BYTES = 65_536;
 /** A short answer should not cost a large block: blocks double up to the maximum. */
 const MIN_BLOCK_BYTES = 4_096;
@@ -42,7 +44,7 @@ interface Block {
   length: number;
 }
 
-/** Where the log's rows live. `slot` keeps the two sessions apart that a conversation can hold at a time. */
+/** Where the log's rows live: see ConversationTable. */
 export interface LogStorage {
   readonly sql: SqlStorage;
   transactionSync(work: () => void): void;
@@ -57,7 +59,7 @@ export class OffsetLostError extends Error {
 
 export class ReplayLog {
   readonly #storage: LogStorage;
-  readonly #slot: 0 | 1;
+  readonly #slot: Slot;
   readonly #retainedBytes: number;
   #start = 0;
   #stored = 0;
@@ -71,21 +73,14 @@ export class ReplayLog {
   /** The rows were deleted under the log: only what is in memory is left. */
   #isDetached = false;
 
-  private constructor(storage: LogStorage, slot: 0 | 1, retainedBytes: number) {
+  private constructor(storage: LogStorage, slot: Slot, retainedBytes: number) {
     this.#storage = storage;
     this.#slot = slot;
     this.#retainedBytes = retainedBytes;
   }
 
-  /** Makes the table where there is none. Never called for a lookup: asking about an unknown id leaves nothing. */
-  static createTable(sql: SqlStorage): void {
-    sql.exec(
-      "CREATE TABLE IF NOT EXISTS chunk (key INTEGER PRIMARY KEY, origin_bytes INTEGER NOT NULL, last_event INTEGER, data BLOB NOT NULL)",
-    );
-  }
-
   /** An empty log; rows that an earlier session left in the slot are deleted. */
-  static create(storage: LogStorage, slot: 0 | 1, retainedBytes: number): ReplayLog {
+  static create(storage: LogStorage, slot: Slot, retainedBytes: number): ReplayLog {
     const log = new ReplayLog(storage, slot, retainedBytes);
     log.delete();
     log.#isDetached = false;
@@ -93,7 +88,7 @@ export class ReplayLog {
   }
 
   /** The log as its rows tell it: everything up to the last successful insert. */
-  static restore(storage: LogStorage, slot: 0 | 1, retainedBytes: number): ReplayLog {
+  static restore(storage: LogStorage, slot: Slot, retainedBytes: number): ReplayLog {
     const log = new ReplayLog(storage, slot, retainedBytes);
     const first = log.#row("key >= ? ORDER BY key", log.#key(0));
     const last = log.#row("key < ? ORDER BY key DESC", log.#key(SLOT_SPAN));
@@ -143,7 +138,7 @@ export class ReplayLog {
     if (eventStart !== undefined) this.#lastEvent = this.#end + eventStart;
     this.#write(bytes);
     this.#originBytes += bytes.length;
-    if (this.#end - this.#stored >= MAX_BLOCK_BYTES) this.store();
+    if (this.#end - this.#stored >= MAX_ROW_BYTES) this.store();
   }
 
   /** Adds a frame of the gateway, which readers see when it is stored. Resolves then. */
@@ -199,13 +194,12 @@ export class ReplayLog {
     return tail.length === 0 || lastEventEnd(tail, tail.length) === tail.length;
   }
 
-  /** Writes what is only in memory to SQLite, one row a block, and drops what is over the retained size. All or nothing. */
+  /** Writes what is only in memory to SQLite, in as few rows as can be, and drops what is over the retained size. All or nothing. */
   store(): void {
     if (this.#isDetached || !this.hasUnstored) return;
     this.#storage.transactionSync(() => {
-      for (const block of this.#blocks) {
-        const row = block.bytes.subarray(Math.max(0, this.#stored - block.offset), block.length);
-        if (row.length > 0) this.#insert(block.offset + row.byteOffset - block.bytes.byteOffset, row);
+      for (let at = this.#stored; at < this.#end; at += MAX_ROW_BYTES) {
+        this.#insert(at, this.peek(at, Math.min(MAX_ROW_BYTES, this.#end - at)));
       }
     });
     this.#stored = this.#end;
@@ -215,7 +209,7 @@ export class ReplayLog {
 
   #insert(offset: number, row: Uint8Array): void {
     this.#storage.sql.exec(
-      "INSERT INTO chunk (key, origin_bytes, last_event, data) VALUES (?, ?, ?, ?)",
+      "INSERT INTO log (key, origin_bytes, last_event, data) VALUES (?, ?, ?, ?)",
       this.#key(offset),
       this.#originBytes,
       this.#lastEvent ?? null,
@@ -225,7 +219,7 @@ export class ReplayLog {
 
   /** Deletes the rows. Readers still get what is in memory. */
   delete(): void {
-    this.#storage.sql.exec("DELETE FROM chunk WHERE key >= ? AND key < ?", this.#key(0), this.#key(SLOT_SPAN));
+    this.#storage.sql.exec("DELETE FROM log WHERE key >= ? AND key < ?", this.#key(0), this.#key(SLOT_SPAN));
     this.detach();
   }
 
@@ -259,11 +253,11 @@ export class ReplayLog {
   /** Whole rows go, the oldest first, as long as the retained size is still there without them. */
   #dropOldest(): void {
     const limit = this.#end - this.#retainedBytes;
-    if (limit - this.#start < MAX_BLOCK_BYTES) return;
+    if (limit - this.#start < MAX_ROW_BYTES) return;
     const kept = this.#row("key <= ? ORDER BY key DESC", this.#key(limit));
     if (!kept || kept.offset === this.#start) return;
     this.#storage.sql.exec(
-      "DELETE FROM chunk WHERE key >= ? AND key < ?",
+      "DELETE FROM log WHERE key >= ? AND key < ?",
       this.#key(this.#start),
       this.#key(kept.offset),
     );
@@ -275,7 +269,7 @@ export class ReplayLog {
     // To the last row: a cursor that is left open keeps its statement, and the next read has to prepare another one.
     const rows = this.#storage.sql
       .exec<{ key: number; data: ArrayBuffer }>(
-        "SELECT key, data FROM chunk WHERE key >= (SELECT max(key) FROM chunk WHERE key <= ?) AND key < ? ORDER BY key LIMIT ?",
+        "SELECT key, data FROM log WHERE key >= (SELECT max(key) FROM log WHERE key <= ?) AND key < ? ORDER BY key LIMIT ?",
         this.#key(offset),
         this.#key(Math.min(offset + READ_BYTES, this.#stored)),
         READ_ROWS,
@@ -295,7 +289,7 @@ export class ReplayLog {
   }
 
   #row(condition: string, key: number): Row | undefined {
-    const query = `SELECT key, origin_bytes, last_event, data FROM chunk WHERE ${condition} LIMIT 1`;
+    const query = `SELECT key, origin_bytes, last_event, data FROM log WHERE ${condition} LIMIT 1`;
     const row = this.#storage.sql.exec<ChunkRow>(query, key).toArray()[0];
     if (!row || row.key < this.#key(0) || row.key >= this.#key(SLOT_SPAN)) return undefined;
     return {
@@ -322,6 +316,3 @@ interface Row {
   readonly data: ArrayBuffer;
   readonly length: number;
 }
-
-/** Keys of slot 0 and slot 1 in one INTEGER PRIMARY KEY that JavaScript can hold (a second key column costs a row written). */
-const SLOT_SPAN = 2 ** 50;

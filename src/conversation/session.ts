@@ -65,7 +65,7 @@ const WAKE_EVERY_MS = 5;
  */
 const WAKE_PER_READER_MS = 0.5;
 /** How long origin bytes may stay in memory only: what a crash makes the origin send again, against a row's price. */
-const STORE_AFTER_MS = 4_000;
+const STORE_AFTER_MS = 5_000;
 
 /** What a session needs of the object it lives in. */
 export interface SessionHost {
@@ -123,10 +123,9 @@ export class Session {
     return this.#attended.signal;
   }
 
-  /** The origin took the request. */
+  /** The origin took the request. Saved with the first byte: without one there is nothing to remember. */
   accept(contentType: string): void {
     this.record.contentType = contentType;
-    this.#host.saveRecord(this.record);
     this.#wake();
   }
 

@@ -99,7 +99,7 @@ describe("an object", () => {
     const { alarm } = await stored("alice/expires");
     expect(alarm).toBeGreaterThan(Date.now() + 3_500_000);
     await runInDurableObject(object("alice/expires"), (_, { storage }) => {
-      storage.sql.exec("UPDATE session SET record = json_set(record, '$.completedAt', 0)");
+      storage.sql.exec("UPDATE log SET record = json_set(record, '$.completedAt', 0)");
     });
     await abortAllDurableObjects();
     expect(await runDurableObjectAlarm(object("alice/expires"))).toBe(true);
@@ -113,7 +113,7 @@ describe("an object", () => {
     const text = post.text();
     await until("there are bytes", async () => ((await lookup(["full"]))[0]?.total_bytes as number) > 1_000);
     await runInDurableObject(object("alice/full"), (_, { storage }) => {
-      storage.sql.exec("ALTER TABLE chunk RENAME TO gone");
+      storage.sql.exec("ALTER TABLE log RENAME TO gone");
     });
     await expect(text).rejects.toThrow();
     expect((await lookup(["full"]))[0]?.end).toBe("interrupted");

@@ -10,7 +10,7 @@ const DONE = "data: [DONE]\n\n";
 async function storedBytes(id: string): Promise<void> {
   await until("bytes are stored", () =>
     runInDurableObject(env.CONVERSATION.getByName(`alice/${id}`), (_, { storage }) => {
-      return Number(storage.sql.exec("SELECT count(*) AS n FROM chunk").one().n) > 0;
+      return Number(storage.sql.exec("SELECT count(*) AS n FROM log WHERE key >= 0").one().n) > 0;
     }),
   );
 }
@@ -96,10 +96,10 @@ describe("an object that dies in the middle of an answer", () => {
     await (await chat("unsent", { tokens: 5 })).text();
     // Back to the moment before the first word to the origin, which knows nothing of this id.
     await runInDurableObject(env.CONVERSATION.getByName("alice/unsent"), (_, { storage: { sql } }) => {
-      sql.exec("UPDATE session SET record = json_remove(record, '$.contentType', '$.completedAt')");
-      sql.exec("UPDATE session SET record = json_set(record, '$.originId', 'unsent', '$.end', NULL)");
-      sql.exec("DELETE FROM chunk");
-      sql.exec("INSERT INTO request (part, data) VALUES (0, ?)", new TextEncoder().encode(chatBody({ tokens: 7 })));
+      sql.exec("DELETE FROM log WHERE key >= 0");
+      sql.exec("UPDATE log SET record = json_remove(record, '$.contentType', '$.completedAt')");
+      sql.exec("UPDATE log SET record = json_set(record, '$.originId', 'unsent', '$.end', NULL)");
+      sql.exec("UPDATE log SET data = ?", new TextEncoder().encode(chatBody({ tokens: 7 })));
     });
     await abortAllDurableObjects();
     expect((await (await replay("unsent")).text()).endsWith(DONE)).toBe(true);

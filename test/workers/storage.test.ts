@@ -1,0 +1,110 @@
+import { runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { describe, expect, it } from "vitest";
+import { ConversationTable } from "../../src/conversation/conversation-table.ts";
+import { ReplayLog } from "../../src/conversation/replay-log.ts";
+import type { SessionRecord } from "../../src/conversation/session.ts";
+
+const record = { session: "s" } as SessionRecord;
+
+/** Runs `work` with the storage of an object that nobody else uses. */
+function withStorage<T>(name: string, work: (storage: DurableObjectStorage) => T | Promise<T>): Promise<T> {
+  return runInDurableObject(env.CONVERSATION.getByName(`alice/${name}`), (_, { storage }) => work(storage));
+}
+
+function count({ sql }: DurableObjectStorage, condition: string): number {
+  return Number(sql.exec(`SELECT count(*) AS n FROM log WHERE ${condition}`).one().n);
+}
+
+function randomBytes(length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; at += 65_536) crypto.getRandomValues(bytes.subarray(at, at + 65_536));
+  return bytes;
+}
+
+describe("the table of a conversation", () => {
+  it("keeps a request of more than a row until its answer's first byte", async () => {
+    await withStorage("large request", (storage) => {
+      const table = new ConversationTable(storage.sql);
+      table.create();
+      const request = randomBytes(2_500_000);
+      table.add(1, record, request);
+      table.save(1, { ...record, session: "saved" });
+      expect(table.request(1)).toEqual(request);
+      expect(table.request(0)).toBeUndefined();
+      expect(table.sessions()).toEqual([{ slot: 1, record: { session: "saved" } }]);
+      table.saveAnswered(1, record);
+      expect(table.request(1)).toBeUndefined();
+      expect(count(storage, "true")).toBe(1);
+    });
+  });
+
+  it("keeps what is in the other slot", async () => {
+    await withStorage("two slots", (storage) => {
+      const table = new ConversationTable(storage.sql);
+      table.create();
+      const requests = [randomBytes(1_000_001), randomBytes(1_000_001)] as const;
+      table.add(0, record, requests[0]);
+      table.add(1, record, requests[1]);
+      const logs = ([0, 1] as const).map((slot) => ReplayLog.create(storage, slot, 1_000_000));
+      logs.forEach((log, i) => {
+        log.append(new Uint8Array([i]));
+        log.store();
+      });
+      table.delete(0);
+      logs[0]?.delete();
+      expect(table.sessions()).toHaveLength(1);
+      expect(table.request(1)).toEqual(requests[1]);
+      expect(ReplayLog.restore(storage, 0, 1_000_000).end).toBe(0);
+      expect(ReplayLog.restore(storage, 1, 1_000_000).read(0)).toEqual(new Uint8Array([1]));
+    });
+  });
+
+  it("forgets the request of a session whose slot is used again", async () => {
+    await withStorage("used again", (storage) => {
+      const table = new ConversationTable(storage.sql);
+      table.create();
+      table.add(0, record, randomBytes(2_500_000));
+      const request = randomBytes(10);
+      table.add(0, record, request);
+      expect(table.request(0)).toEqual(request);
+    });
+  });
+});
+
+describe("the log", () => {
+  const EVENT = randomBytes(245);
+
+  it("writes a row a batch, whatever the blocks in memory, and replays them from every offset", async () => {
+    await withStorage("rows", (storage) => {
+      new ConversationTable(storage.sql).create();
+      const log = ReplayLog.create(storage, 0, 1_000_000);
+      const batches = 5;
+      for (let batch = 0; batch < batches; batch++) {
+        for (let i = 0; i < 250; i++) log.append(EVENT);
+        log.store();
+      }
+      expect(count(storage, "key >= 0")).toBe(batches);
+      const restored = ReplayLog.restore(storage, 0, 1_000_000);
+      expect(restored.originBytes).toBe(log.end);
+      for (const from of [0, 1, 61_249, 61_250, 61_251, 200_000, log.end - 1]) {
+        let at = from;
+        for (let piece = restored.read(at); piece; piece = restored.read(at)) {
+          expect(piece.every((byte, i) => byte === EVENT[(at + i) % EVENT.length])).toBe(true);
+          at += piece.length;
+        }
+        expect(at).toBe(log.end);
+      }
+    });
+  });
+
+  it("writes rows of 64 KiB at the most", async () => {
+    await withStorage("large rows", (storage) => {
+      new ConversationTable(storage.sql).create();
+      const log = ReplayLog.create(storage, 1, 1_000_000);
+      log.append(randomBytes(150_000));
+      expect(log.hasUnstored).toBe(false);
+      expect(count(storage, "length(data) <= 65536")).toBe(3);
+    });
+  });
+});
