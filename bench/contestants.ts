@@ -61,8 +61,15 @@ export const direct: Start = async (origin) => ({
   async stop() {},
 });
 
-export const worker: Start = (origin, storage) => startBare("worker", "pass-through.js", origin, storage);
-export const floor: Start = (origin, storage) => startBare("floor", "floor.js", origin, storage);
+export const worker: Start = (origin, storage) => startBare("worker", undefined, origin, storage);
+export const floor: Start = (origin, storage) => startBare("floor", "Floor", origin, storage);
+
+/** Between the floor and a gateway: see workers/objects.js. */
+export const lanes: readonly Start[] = [
+  (origin, storage) => startBare("js-lane", "JsLane", origin, storage),
+  (origin, storage) => startBare("tapped-lane", "TappedLane", origin, storage),
+  (origin, storage) => startBare("native-lane", "NativeLane", origin, storage),
+];
 
 /** Set once, before any start. */
 export const bundles = { holdfast: "" };
@@ -96,12 +103,17 @@ async function startHoldfast(name: string, bundle: string, origin: string, stora
   };
 }
 
-/** A Worker of ours on raw workerd, with the same compatibility date as holdfast's. */
-async function startBare(name: string, script: string, origin: string, storage: string): Promise<Contestant> {
+/** A Worker of ours on raw workerd, with the same compatibility date as holdfast's, before an object of this class. */
+async function startBare(
+  name: string,
+  className: string | undefined,
+  origin: string,
+  storage: string,
+): Promise<Contestant> {
   const port = await freePort();
   mkdirSync(join(storage, "state"), { recursive: true });
   const config = join(storage, "workerd.capnp");
-  const hasObject = script === "floor.js";
+  const script = className ? "objects.js" : "pass-through.js";
   writeFileSync(
     config,
     `using Workerd = import "/workerd/workerd.capnp";
@@ -118,9 +130,9 @@ const bare :Workerd.Worker = (
   compatibilityDate = "2026-10-23",
   bindings = [
     (name = "ORIGIN_URL", text = "${origin}"),
-    ${hasObject ? '(name = "CONVERSATION", durableObjectNamespace = "Conversation"),' : ""}
+    ${className ? `(name = "CONVERSATION", durableObjectNamespace = "${className}"),` : ""}
   ],
-  ${hasObject ? 'durableObjectNamespaces = [(className = "Conversation", uniqueKey = "bench", enableSql = true)],' : ""}
+  ${className ? `durableObjectNamespaces = [(className = "${className}", uniqueKey = "bench", enableSql = true)],` : ""}
   durableObjectStorage = (localDisk = "state"),
 );
 `,

@@ -16,6 +16,7 @@ import {
   floor,
   holdfast,
   holdfastCountingRows,
+  lanes,
   type Start,
   worker,
 } from "./contestants.ts";
@@ -72,7 +73,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
     for (let round = 0; round < (bench.quick ? 1 : 3); round++) {
       for (const start of [floor, holdfast]) await paced(bench, start);
     }
-    for (const start of [direct, worker, ...peers.map((peer) => peer.start)]) await paced(bench, start);
+    for (const start of [direct, worker, ...lanes, ...peers.map((peer) => peer.start)]) await paced(bench, start);
   },
   async first(bench, peers) {
     for (const start of [direct, worker, floor, holdfast, ...peers.map((peer) => peer.start)]) {
