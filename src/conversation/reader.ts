@@ -62,12 +62,12 @@ class Reader implements UnderlyingSource<Uint8Array> {
       if (!this.#session.isLive && this.#session.hasLost(this.#from)) {
         throw new OffsetLostError(`The answer broke off before ${this.#from}`);
       }
-      const bytes = this.#session.log.read(this.#offset);
-      if (bytes) {
+      const pieces = this.#session.log.read(this.#offset);
+      for (const bytes of pieces) {
         this.#offset += bytes.length;
         controller.enqueue(bytes);
-        return true;
       }
+      if (pieces.length > 0) return true;
       if (!this.#session.isDrained) return false;
       controller.close();
     } catch (error) {

@@ -16,6 +16,7 @@
 
 import { lastEventEnd } from "../sse.ts";
 import { SLOT_SPAN, type Slot } from "./conversation-table.ts";
+import { SpareMemory, type SpareOwner } from "./spare-memory.ts";
 
 /** A row's bytes at the most: large rows replay 100 times faster than a row per event (platform notes, B.4). */
 const MAX_ROW_BYTES = 65_536;
@@ -30,10 +31,12 @@ const READ_BYTES = 262_144;
 /** Rows of slow answers are small, those of pings tiny: at most this many are looked at in one turn. */
 const READ_ROWS = 256;
 /**
- * Live readers move within the newest blocks: they rarely touch SQLite, and get a stopped session's last bytes although
+ * Live readers move within the newest blocks: they never touch SQLite, and get a stopped session's last bytes although
  * its rows are gone. The newest one alone may have just been begun.
  */
 const BLOCKS_IN_MEMORY = 2;
+/** Older blocks stay while there is room, of all logs of the isolate together: an eighth of what it may use. */
+const SPARE_BYTES = 16 * 1_048_576;
 /** CR LF CR LF, and the LF before it. */
 const LONGEST_BLANK_LINE = 5;
 
@@ -57,7 +60,9 @@ export class OffsetLostError extends Error {
   override readonly name = "OffsetLostError";
 }
 
-export class ReplayLog {
+const spareMemory = new SpareMemory(SPARE_BYTES);
+
+export class ReplayLog implements SpareOwner {
   readonly #storage: LogStorage;
   readonly #slot: Slot;
   readonly #retainedBytes: number;
@@ -67,6 +72,8 @@ export class ReplayLog {
   #originBytes = 0;
   #lastEvent: number | undefined;
   #blocks: Block[] = [];
+  /** How many of them, the oldest, are spare memory. */
+  #spareBlocks = 0;
   /** Offset of the first frame that is written but not yet synced. */
   #unsynced: number | undefined;
   #syncs = 0;
@@ -157,22 +164,33 @@ export class ReplayLog {
   }
 
   /**
-   * Some bytes from `offset` on: a view that stays valid, or `undefined` when there are none yet.
+   * Some bytes from `offset` on, in one piece or several: views that stay valid. None when there are none yet.
    * Throws OffsetLostError below `start`.
    */
-  read(offset: number): Uint8Array | undefined {
+  read(offset: number): Uint8Array[] {
     return this.#readBelow(this.#unsynced ?? this.#end, offset);
   }
 
   /** As `read`, of the bytes below `limit`. */
-  #readBelow(limit: number, offset: number): Uint8Array | undefined {
-    if (offset >= limit) return undefined;
-    const block = this.#blocks.findLast((candidate) => candidate.offset <= offset);
-    if (block) return block.bytes.subarray(offset - block.offset, Math.min(block.length, limit - block.offset));
-    if (offset < this.#start || this.#isDetached) {
+  #readBelow(limit: number, offset: number): Uint8Array[] {
+    if (offset >= limit) return [];
+    const block = this.#blocks.findLastIndex((candidate) => candidate.offset <= offset);
+    if (offset < this.#start || (block < 0 && this.#isDetached)) {
       throw new OffsetLostError(`Cannot replay from ${offset}: the kept bytes start at ${this.#start}`);
     }
-    return this.#readRows(offset).subarray(0, limit - offset);
+    if (block < 0) return this.#readRows(limit, offset);
+    return this.#readBlocks(limit, offset, block);
+  }
+
+  /** Bytes in memory from `offset` to `limit` at the most; they begin in the block with index `first`. */
+  #readBlocks(limit: number, offset: number, first: number): Uint8Array[] {
+    const pieces: Uint8Array[] = [];
+    for (const block of this.#blocks.slice(first, first + READ_BYTES / MAX_BLOCK_BYTES)) {
+      if (block.offset >= limit) break;
+      const end = Math.min(block.length, limit - block.offset);
+      pieces.push(block.bytes.subarray(Math.max(0, offset - block.offset), end));
+    }
+    return pieces;
   }
 
   /** The bytes from `offset` on, at most `most` of them, as one piece, visible or not. Throws OffsetLostError below `start`. */
@@ -180,10 +198,11 @@ export class ReplayLog {
     const all = new Uint8Array(most);
     let length = 0;
     while (length < most) {
-      const bytes = this.#readBelow(this.#end, offset + length)?.subarray(0, most - length);
+      const [bytes] = this.#readBelow(this.#end, offset + length);
       if (!bytes) break;
-      all.set(bytes, length);
-      length += bytes.length;
+      const wanted = bytes.subarray(0, most - length);
+      all.set(wanted, length);
+      length += wanted.length;
     }
     return all.subarray(0, length);
   }
@@ -203,8 +222,22 @@ export class ReplayLog {
       }
     });
     this.#stored = this.#end;
-    this.#blocks.splice(0, this.#blocks.length - BLOCKS_IN_MEMORY);
+    this.#spareOldBlocks();
     this.#dropOldest();
+  }
+
+  #spareOldBlocks(): void {
+    while (this.#blocks.length - this.#spareBlocks > BLOCKS_IN_MEMORY) {
+      const block = this.#blocks[this.#spareBlocks];
+      this.#spareBlocks += 1;
+      spareMemory.keep(this, block?.bytes.length ?? 0);
+    }
+  }
+
+  /** Called when the isolate has too much in memory. */
+  dropOldestSpare(): void {
+    this.#blocks.shift();
+    this.#spareBlocks -= 1;
   }
 
   #insert(offset: number, row: Uint8Array): void {
@@ -264,28 +297,22 @@ export class ReplayLog {
     this.#start = kept.offset;
   }
 
-  /** Stored bytes from `offset` on: several rows as one piece. */
-  #readRows(offset: number): Uint8Array {
+  /** Stored bytes from `offset` to `limit` at the most, a piece a row. */
+  #readRows(limit: number, offset: number): Uint8Array[] {
     // To the last row: a cursor that is left open keeps its statement, and the next read has to prepare another one.
     const rows = this.#storage.sql
       .exec<{ key: number; data: ArrayBuffer }>(
         "SELECT key, data FROM log WHERE key >= (SELECT max(key) FROM log WHERE key <= ?) AND key < ? ORDER BY key LIMIT ?",
         this.#key(offset),
-        this.#key(Math.min(offset + READ_BYTES, this.#stored)),
+        this.#key(Math.min(offset + READ_BYTES, limit)),
         READ_ROWS,
       )
       .toArray();
-    const parts = rows.map(({ key, data }) => new Uint8Array(data, Math.max(0, this.#key(offset) - key)));
-    const [first] = parts;
-    if (!first) throw new Error(`The log has no row for offset ${offset} of ${this.#start} to ${this.#end}`);
-    if (parts.length === 1) return first;
-    const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-    let at = 0;
-    for (const part of parts) {
-      whole.set(part, at);
-      at += part.length;
-    }
-    return whole;
+    if (rows.length === 0) throw new Error(`The log has no row for offset ${offset} of ${this.#start} to ${this.#end}`);
+    return rows.map(({ key, data }) => {
+      const start = key - this.#key(0);
+      return new Uint8Array(data).subarray(Math.max(0, offset - start), limit - start);
+    });
   }
 
   #row(condition: string, key: number): Row | undefined {

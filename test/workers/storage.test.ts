@@ -56,7 +56,7 @@ describe("the table of a conversation", () => {
       expect(table.sessions()).toHaveLength(1);
       expect(table.request(1)).toEqual(requests[1]);
       expect(ReplayLog.restore(storage, 0, 1_000_000).end).toBe(0);
-      expect(ReplayLog.restore(storage, 1, 1_000_000).read(0)).toEqual(new Uint8Array([1]));
+      expect(ReplayLog.restore(storage, 1, 1_000_000).read(0)).toEqual([new Uint8Array([1])]);
     });
   });
 
@@ -71,6 +71,18 @@ describe("the table of a conversation", () => {
     });
   });
 });
+
+/** All that a reader from the start would get. */
+function wholeOf(log: ReplayLog): Uint8Array {
+  const whole = new Uint8Array(log.end);
+  for (let at = 0; at < log.end; ) {
+    for (const piece of log.read(at)) {
+      whole.set(piece, at);
+      at += piece.length;
+    }
+  }
+  return whole;
+}
 
 describe("the log", () => {
   const EVENT = randomBytes(245);
@@ -89,12 +101,29 @@ describe("the log", () => {
       expect(restored.originBytes).toBe(log.end);
       for (const from of [0, 1, 61_249, 61_250, 61_251, 200_000, log.end - 1]) {
         let at = from;
-        for (let piece = restored.read(at); piece; piece = restored.read(at)) {
-          expect(piece.every((byte, i) => byte === EVENT[(at + i) % EVENT.length])).toBe(true);
-          at += piece.length;
+        while (at < log.end) {
+          for (const piece of restored.read(at)) {
+            expect(piece.every((byte, i) => byte === EVENT[(at + i) % EVENT.length])).toBe(true);
+            at += piece.length;
+          }
         }
         expect(at).toBe(log.end);
       }
+    });
+  });
+
+  it("replays from memory what it has there, and from its rows what another object was read for", async () => {
+    await withStorage("memory", (storage) => {
+      new ConversationTable(storage.sql).create();
+      const log = ReplayLog.create(storage, 0, 10_000_000);
+      const bytes = randomBytes(1_000_000);
+      for (let at = 0; at < bytes.length; at += 10_000) log.append(bytes.subarray(at, at + 10_000));
+      log.store();
+      const restored = ReplayLog.restore(storage, 0, 10_000_000);
+      expect(wholeOf(restored)).toEqual(bytes);
+      storage.sql.exec("DELETE FROM log");
+      expect(wholeOf(log)).toEqual(bytes);
+      expect(() => wholeOf(restored)).toThrow("no row for offset 0");
     });
   });
 
