@@ -315,7 +315,7 @@ export class Producer {
     try {
       for (;;) {
         let part: ReadableStreamReadResult<Uint8Array>;
-        const asked = Date.now();
+        const asked = this.#session.isAttended ? 0 : Date.now();
         try {
           part = await reader.read(new Uint8Array(buffer));
         } catch {
@@ -328,8 +328,9 @@ export class Producer {
         if (isEvents) this.#splitter.push(part.value);
         else this.#append(part.value);
         buffer = part.value.buffer as ArrayBuffer;
-        const { attended } = this.#session;
-        if (!attended.aborted && Date.now() - asked >= CAUGHT_UP_MS) await pause(UNREAD_PAUSE_MS, attended);
+        if (!this.#session.isAttended && Date.now() - asked >= CAUGHT_UP_MS) {
+          await pause(UNREAD_PAUSE_MS, this.#session.attended);
+        }
       }
     } finally {
       this.#isConnected = false;

@@ -118,7 +118,12 @@ export class Session {
     return contentType === undefined ? wantsStream : contentType.startsWith(EVENT_STREAM);
   }
 
-  /** Aborted while somebody reads: what comes is then to be handed on at once. */
+  /** Whether somebody reads, or nothing more is to come: what comes is then to be handed on at once. */
+  get isAttended(): boolean {
+    return this.#readers > 0 || !this.isLive;
+  }
+
+  /** Aborted while `isAttended`; asking that costs less. */
   get attended(): AbortSignal {
     return this.#attended.signal;
   }
