@@ -54,7 +54,7 @@ export class ConversationTable {
   }
 
   /** Saves the record, and forgets the request. */
-  saveAnswered(slot: Slot, record: SessionRecord): void {
+  saveWithoutRequest(slot: Slot, record: SessionRecord): void {
     const query = "UPDATE log SET record = ?, data = NULL WHERE key = ?";
     this.#sql.exec(query, JSON.stringify(record), recordKey(slot));
     this.#deleteParts(slot);

@@ -337,7 +337,10 @@ export class Conversation extends DurableObject<Env> {
     return {
       now: () => Date.now(),
       newId: () => crypto.randomUUID(),
-      saveRecord: (record) => this.#table.save(slot, record),
+      saveRecord: (record) => {
+        if (record.end === null) this.#table.save(slot, record);
+        else this.#table.saveWithoutRequest(slot, record);
+      },
       onEnd: logEnd,
       onError: (session, error) => {
         const entry = [this.#current, this.#kept].find((candidate) => candidate?.session === session);
@@ -349,7 +352,10 @@ export class Conversation extends DurableObject<Env> {
   #entry(session: Session, slot: Slot, request: Uint8Array | undefined): Entry {
     const producer = new Producer(session, request, this.#origin, this.#config, {
       accepted: (contentType) => this.#accept(session, contentType),
-      delivered: () => this.#table.saveAnswered(slot, session.record),
+      delivered: () => {
+        this.#table.saveWithoutRequest(slot, session.record);
+        session.hideUntilSynced();
+      },
       unheard: (originIds) => {
         this.#pendingStops.add(originIds, Date.now() + this.#config.maxGenerationMs);
         this.ctx.waitUntil(this.#armAlarm());

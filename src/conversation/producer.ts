@@ -50,6 +50,11 @@ const FIRST_CONTACT_MS = 5_000;
  * origin is full takes several; a prompt that crashes the origin should not go on to do so for ever.
  */
 const MAX_REQUESTS = 8;
+/**
+ * Between two words of the origin that it knows nothing of a request, before it is sent again: llama-server lists a request
+ * only when it has read it and made its prompt, and a gateway that was killed may have sent one just before.
+ */
+const UNKNOWN_AGAIN_MS = 500;
 /** A connection that stood for this long was a good one, even when the origin had nothing to say on it. */
 const STEADY_MS = 10_000;
 /** Silence after the final event: the answer is complete, whatever keeps the origin from closing. */
@@ -78,7 +83,7 @@ export interface Refusal {
 export interface ProducerEvents {
   /** The origin has taken the request. */
   accepted(contentType: string): void;
-  /** Its first byte is in the log: the request is not needed any more. */
+  /** The first byte of the answer is there, and about to be added to the log: the request is not needed any more. */
   delivered(): void;
   /** The origin could not be told to stop these. */
   unheard(originIds: readonly string[]): void;
@@ -234,7 +239,8 @@ export class Producer {
 
   /** Prepares for sending the request once more. Returns whether that is allowed. */
   #askAgain(): boolean {
-    if (!this.#request || this.#session.record.abandonedIds.length + 1 >= MAX_REQUESTS) return false;
+    if (!this.#session.isLive || !this.#request) return false;
+    if (this.#session.record.abandonedIds.length + 1 >= MAX_REQUESTS) return false;
     this.#session.changeOriginId();
     this.#session.seenOriginBytes = 0;
     return true;
@@ -371,13 +377,23 @@ export class Producer {
     }
   }
 
-  /** What the origin knows of the session; asked until it answers, or for `patienceMs`. */
+  /**
+   * What the origin knows of the session; asked until it answers, or for `patienceMs`. Where "nothing" would have the
+   * request sent again, it has to say so twice.
+   */
   async #find(patienceMs: number): Promise<OriginSession> {
     const deadline = Date.now() + patienceMs;
+    let isSure = this.#request === undefined;
     for (;;) {
       await pause(Math.min(this.#backoff.next(), deadline - Date.now()), this.#over.signal);
       const found = await this.#origin.find(this.#session.record.originId);
-      if (found.state !== "unreachable" || !this.#session.isLive || Date.now() > deadline) return found;
+      if (!this.#session.isLive) return found;
+      if (found.state === "unknown" && !isSure) {
+        isSure = true;
+        await pause(UNKNOWN_AGAIN_MS, this.#over.signal);
+      } else if (found.state !== "unreachable" || Date.now() > deadline) {
+        return found;
+      }
     }
   }
 
@@ -446,10 +462,11 @@ export class Producer {
   #append(bytes: Uint8Array, eventStart?: number): void {
     // What the origin replays is an event stream, and a replay that has bytes is a request that was taken.
     if (this.#session.record.contentType === undefined) this.#events.accepted(EVENT_STREAM);
+    if (this.#request) {
+      this.#request = undefined;
+      this.#events.delivered();
+    }
     this.#session.append(bytes, eventStart);
-    if (!this.#request) return;
-    this.#request = undefined;
-    this.#events.delivered();
   }
 
   #endsWithTerminator(): boolean {

@@ -4,14 +4,15 @@
  *     dropped          rows in SQLite              memory only
  *   0 ───────── start ─────────────────── stored ──────────────── end
  *                              └──── blocks in memory ───┘
- *                                     visible: what readers may see; below `end` only while a frame is being stored
+ *                                     visible: what readers may see; below `end` only while something is being stored
  *
  * Offsets are absolute: dropping old bytes never renumbers newer ones. `start`, `stored` and `end` only grow.
  * Bytes leave the write buffer only after their insert succeeded.
  *
  * Two kinds of bytes come in. Origin bytes may be seen before they are stored: after a crash the origin sends them
  * again, to the same offsets. Frames of the gateway (pings, error events) exist nowhere else, so nobody sees one before
- * it is stored; else every offset behind a lost one would be wrong.
+ * it is stored; else every offset behind a lost one would be wrong. Neither does anybody see the first byte of an answer
+ * before it is stored that there is one (`hideUntilSynced`).
  */
 
 import { lastEventEnd } from "../sse.ts";
@@ -74,7 +75,7 @@ export class ReplayLog implements SpareOwner {
   #blocks: Block[] = [];
   /** How many of them, the oldest, are spare memory. */
   #spareBlocks = 0;
-  /** Offset of the first frame that is written but not yet synced. */
+  /** From here on nothing is shown before it is synced. */
   #unsynced: number | undefined;
   #syncs = 0;
   /** The rows were deleted under the log: only what is in memory is left. */
@@ -128,8 +129,8 @@ export class ReplayLog implements SpareOwner {
     return this.#lastEvent;
   }
 
-  /** Whether a frame at the end is still being stored. */
-  get isHidingFrames(): boolean {
+  /** Whether there may be bytes that are not shown yet. */
+  get isHiding(): boolean {
     return this.#unsynced !== undefined;
   }
 
@@ -154,12 +155,25 @@ export class ReplayLog implements SpareOwner {
       this.#write(frame);
       return;
     }
-    this.#unsynced ??= this.#end;
-    const turn = ++this.#syncs;
+    const turn = this.#hide();
     this.#write(frame);
     this.store();
+    await this.#showWhenSynced(turn);
+  }
+
+  /** Nothing that is added from here on is seen before all that was written so far survives a crash. Resolves then. */
+  async hideUntilSynced(): Promise<void> {
+    await this.#showWhenSynced(this.#hide());
+  }
+
+  #hide(): number {
+    this.#unsynced ??= this.#end;
+    return ++this.#syncs;
+  }
+
+  async #showWhenSynced(turn: number): Promise<void> {
     await this.#storage.sync();
-    // A later frame waits for its own sync, and this one with it.
+    // What was hidden later waits for its own sync, and this with it.
     if (turn === this.#syncs) this.#unsynced = undefined;
   }
 

@@ -60,10 +60,12 @@ const PING_AFTER_MS = 1_800;
  */
 const WAKE_EVERY_MS = 5;
 /**
- * The same for each reader, when there are many: a piece for one of them costs some 50 µs, so all of them together get about
- * a tenth of the thread that the object shares with its neighbours. 100 readers see an answer move 20 times a second.
+ * The same for each waiting reader, when there are many: a piece for one of them costs some 50 µs, so all of them together get
+ * about a tenth of the thread that the object shares with its neighbours. 100 readers see an answer move 20 times a second.
  */
 const WAKE_PER_READER_MS = 0.5;
+/** However many they are. */
+const WAKE_AT_LEAST_EVERY_MS = 250;
 /** How long origin bytes may stay in memory only: what a crash makes the origin send again, against a row's price. */
 const STORE_AFTER_MS = 5_000;
 
@@ -156,9 +158,18 @@ export class Session {
     this.#lastGrowth = this.#host.now();
     if (this.log.hasUnstored) this.#storeTimer ??= setTimeout(() => this.#storeNow(), STORE_AFTER_MS);
     if (this.#waiters.length === 0 || this.#wakeTimer !== undefined) return;
-    const every = Math.max(WAKE_EVERY_MS, this.#readers * WAKE_PER_READER_MS);
-    if (this.#lastGrowth - this.#lastWake >= every) this.#wake();
-    else this.#wakeTimer = setTimeout(() => this.#wake(), every);
+    const every = Math.max(WAKE_EVERY_MS, this.#waiters.length * WAKE_PER_READER_MS);
+    const rest = Math.min(every, WAKE_AT_LEAST_EVERY_MS) - (this.#lastGrowth - this.#lastWake);
+    if (rest <= 0) this.#wake();
+    else this.#wakeTimer = setTimeout(() => this.#wake(), rest);
+  }
+
+  /**
+   * Readers see nothing that is added from here on before all that was written so far survives a crash. For the first byte
+   * of an answer: with it the request is forgotten, and a restart that still knew the request would ask it again.
+   */
+  hideUntilSynced(): void {
+    this.#wakeAfter(this.log.hideUntilSynced());
   }
 
   /**
@@ -183,10 +194,8 @@ export class Session {
         this.#host.saveRecord(this.record);
       }
       if (frame) this.#addFrame(frame);
-    } catch (cause) {
-      console.error(cause);
-      this.#isBroken = true;
-      this.log.detach();
+    } catch (error) {
+      this.#breakOff(error);
     }
     this.#host.onEnd(this);
     this.#wake();
@@ -208,7 +217,7 @@ export class Session {
 
   /** The session has ended and all its bytes may be seen: a reader at the end is done. */
   get isDrained(): boolean {
-    return !this.isLive && !this.log.isHidingFrames;
+    return !this.isLive && !this.log.isHiding;
   }
 
   /** Calls `waiter`, once, when bytes were added or the session has ended. */
@@ -267,10 +276,26 @@ export class Session {
 
   #addFrame(frame: Uint8Array): void {
     this.#lastGrowth = this.#host.now();
-    this.log.appendFrame(frame).then(
+    this.#wakeAfter(this.log.appendFrame(frame));
+  }
+
+  /** Wakes readers when what they may see is stored. */
+  #wakeAfter(stored: Promise<void>): void {
+    stored.then(
       () => this.#wake(),
-      (error: unknown) => this.#host.onError(this, error),
+      (error: unknown) => {
+        if (this.isLive) this.#host.onError(this, error);
+        else this.#breakOff(error);
+      },
     );
+  }
+
+  /** The end could not be stored. */
+  #breakOff(error: unknown): void {
+    console.error(error);
+    this.#isBroken = true;
+    this.log.detach();
+    this.#wake();
   }
 
   #armPing(): void {

@@ -1,16 +1,11 @@
-import { runInDurableObject } from "cloudflare:test";
-import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
 import { ConversationTable } from "../../src/conversation/conversation-table.ts";
+import { readFrom } from "../../src/conversation/reader.ts";
 import { ReplayLog } from "../../src/conversation/replay-log.ts";
 import type { SessionRecord } from "../../src/conversation/session.ts";
+import { liveSession, sessionOn, withStorage } from "./live-session.ts";
 
 const record = { session: "s" } as SessionRecord;
-
-/** Runs `work` with the storage of an object that nobody else uses. */
-function withStorage<T>(name: string, work: (storage: DurableObjectStorage) => T | Promise<T>): Promise<T> {
-  return runInDurableObject(env.CONVERSATION.getByName(`alice/${name}`), (_, { storage }) => work(storage));
-}
 
 function count({ sql }: DurableObjectStorage, condition: string): number {
   return Number(sql.exec(`SELECT count(*) AS n FROM log WHERE ${condition}`).one().n);
@@ -33,7 +28,7 @@ describe("the table of a conversation", () => {
       expect(table.request(1)).toEqual(request);
       expect(table.request(0)).toBeUndefined();
       expect(table.sessions()).toEqual([{ slot: 1, record: { session: "saved" } }]);
-      table.saveAnswered(1, record);
+      table.saveWithoutRequest(1, record);
       expect(table.request(1)).toBeUndefined();
       expect(count(storage, "true")).toBe(1);
     });
@@ -134,6 +129,50 @@ describe("the log", () => {
       log.append(randomBytes(150_000));
       expect(log.hasUnstored).toBe(false);
       expect(count(storage, "length(data) <= 65536")).toBe(3);
+    });
+  });
+});
+
+describe("a reader", () => {
+  it("gets every byte once, however often it asks before there are any", async () => {
+    await withStorage("asks twice", async (storage) => {
+      const session = liveSession(storage);
+      const reader = readFrom(session, 0).getReader();
+      const asked = Array.from({ length: 8 }, () => reader.read());
+      const bytes = randomBytes(300_000);
+      for (let at = 0; at < bytes.length; at += 1_000) session.append(bytes.subarray(at, at + 1_000));
+      session.finish("done");
+      const got: number[] = [];
+      for (const { value } of await Promise.all(asked)) got.push(...(value ?? []));
+      expect(new Uint8Array(got)).toEqual(bytes.subarray(0, got.length));
+      await reader.cancel();
+    });
+  });
+
+  it("sees nothing of an answer before it is stored that the answer has begun", async () => {
+    await withStorage("begun", async (storage) => {
+      const synced = Promise.withResolvers<void>();
+      const session = sessionOn(storage, {}, () => synced.promise);
+      const reader = readFrom(session, 0).getReader();
+      const first = reader.read();
+      session.hideUntilSynced();
+      session.append(new Uint8Array([1]));
+      session.append(new Uint8Array([2]));
+      expect(session.log.end).toBe(2);
+      expect(session.log.read(0)).toEqual([]);
+      synced.resolve();
+      expect(await first).toEqual({ done: false, value: new Uint8Array([1, 2]) });
+      await reader.cancel();
+      session.finish("done");
+    });
+  });
+
+  it("is cut off, not left waiting, when the end of an answer cannot be stored", async () => {
+    await withStorage("end not stored", async (storage) => {
+      const session = sessionOn(storage, {}, () => Promise.reject(new Error("the disk is full")));
+      const rest = readFrom(session, 0).getReader().read();
+      session.finish("origin_lost", { code: 502, message: "lost", type: "origin_lost" });
+      await expect(rest).rejects.toThrow("broke off");
     });
   });
 });
