@@ -64,12 +64,10 @@ export const direct: Start = async (origin) => ({
 export const worker: Start = (origin, storage) => startBare("worker", undefined, origin, storage);
 export const floor: Start = (origin, storage) => startBare("floor", "Floor", origin, storage);
 
-/** Between the floor and a gateway: see workers/objects.js. */
-export const lanes: readonly Start[] = [
-  (origin, storage) => startBare("js-lane", "JsLane", origin, storage),
-  (origin, storage) => startBare("tapped-lane", "TappedLane", origin, storage),
-  (origin, storage) => startBare("native-lane", "NativeLane", origin, storage),
-];
+/** Between the floor and a gateway, by who sees the bytes: see workers/objects.js. */
+export const jsLane: Start = (origin, storage) => startBare("js-lane", "JsLane", origin, storage);
+export const tappedLane: Start = (origin, storage) => startBare("tapped-lane", "TappedLane", origin, storage);
+export const nativeLane: Start = (origin, storage) => startBare("native-lane", "NativeLane", origin, storage);
 
 /** Set once, before any start. */
 export const bundles = { holdfast: "" };

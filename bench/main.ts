@@ -16,8 +16,10 @@ import {
   floor,
   holdfast,
   holdfastCountingRows,
-  lanes,
+  jsLane,
+  nativeLane,
   type Start,
+  tappedLane,
   worker,
 } from "./contestants.ts";
 import {
@@ -71,9 +73,10 @@ type Measurement = (bench: Bench, peers: readonly Peer[], wanted: (name: string)
 const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   async paced(bench, peers) {
     for (let round = 0; round < (bench.quick ? 1 : 3); round++) {
-      for (const start of [floor, holdfast]) await paced(bench, start);
+      for (const start of [floor, holdfast, jsLane]) await paced(bench, start);
     }
-    for (const start of [direct, worker, ...lanes, ...peers.map((peer) => peer.start)]) await paced(bench, start);
+    const others = bench.quick ? [] : [tappedLane, nativeLane];
+    for (const start of [direct, worker, ...others, ...peers.map((peer) => peer.start)]) await paced(bench, start);
   },
   async first(bench, peers) {
     for (const start of [direct, worker, floor, holdfast, ...peers.map((peer) => peer.start)]) {
@@ -107,7 +110,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
     for (const start of [floor, holdfast]) await ended(bench, start);
   },
   async crowd(bench) {
-    for (const start of [floor, holdfast]) await crowd(bench, start);
+    for (const start of bench.quick ? [floor, holdfast] : [floor, holdfast, jsLane]) await crowd(bench, start);
   },
   async lookup(bench) {
     await lookup(bench, holdfast);
