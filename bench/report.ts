@@ -119,11 +119,15 @@ const LINES: readonly Line[] = [
   { figure: "crowd.rate", what: "the same, events delivered of OFFERED per second", unit: "/s" },
   { figure: "crowd.p50", what: "the same, latency p50", unit: "ms" },
   { figure: "crowd.p99", what: "the same, latency p99", unit: "ms", target: { of: FLOOR, most: 2 } },
-  ...[1, 100, 1_000].flatMap((size): Line[] => [
-    { figure: `lookup.again${size}`, what: `lookup of ${size}, objects in memory`, unit: "ms" },
-    { figure: `lookup.cold${size}`, what: `lookup of ${size}, objects not in memory`, unit: "ms" },
-    { figure: `lookup.cpu${size}`, what: `lookup of ${size}, in memory, CPU`, unit: "ms" },
-  ]),
+  ...[1, 100, 1_000, 5_000].flatMap((size): Line[] => {
+    const ids =
+      size > 1_000 ? `${size.toLocaleString("en-US")} ids, ${size / 1_000} requests` : size.toLocaleString("en-US");
+    return [
+      { figure: `lookup.again${size}`, what: `lookup of ${ids}, objects in memory`, unit: "ms" },
+      { figure: `lookup.cold${size}`, what: `lookup of ${ids}, objects not in memory`, unit: "ms" },
+      { figure: `lookup.cpu${size}`, what: `lookup of ${ids}, in memory, CPU`, unit: "ms" },
+    ];
+  }),
   {
     figure: "rows.answer",
     what: "rows written per 1,000 tokens at 50 tokens/s, alarms set included",
