@@ -1,6 +1,6 @@
 /**
  * The one table of a conversation: its sessions' records, the request that is not answered yet, and the logs' bytes. One,
- * because a table costs two rows written before it holds anything, and rows are half of what an answer costs.
+ * because a table costs two rows written before it holds anything: as much as ten seconds of an answer.
  *
  *   key                  record           data
  *   -1, -2               slot 0's, 1's    the first part of its request, until the first byte of the answer
