@@ -22,6 +22,15 @@ interface Window {
   cpuMs: number;
 }
 
+/** What is delivered from now on for so long, and what it costs. */
+async function window(bench: Bench, contestant: Contestant, windowMs: number): Promise<Window> {
+  const cpuBefore = cpuMs(contestant.pids);
+  const before = await bench.load.mark();
+  await sleep(windowMs);
+  const after = await bench.load.unmark();
+  return { events: after.events - before.events, cpuMs: cpuMs(contestant.pids) - cpuBefore };
+}
+
 /** Opens `streams` answers of `rate` events a second, measures in the middle of them, sees all to their end. */
 async function inTheMiddle(
   bench: Bench,
@@ -33,13 +42,9 @@ async function inTheMiddle(
   const calls = bench.newIds(streams).map((id) => contestant.post(id, { events, rate }));
   await bench.load.open(calls, events, rampMs);
   await sleep(rampMs + SETTLE_MS);
-  const cpuBefore = cpuMs(contestant.pids);
-  const before = await bench.load.mark();
-  await sleep(windowMs);
-  const after = await bench.load.unmark();
-  const used = cpuMs(contestant.pids) - cpuBefore;
+  const found = await window(bench, contestant, windowMs);
   const { latency, errors } = await bench.finish(contestant, rampMs + PATIENCE_MS);
-  return { events: after.events - before.events, cpuMs: used, latency, errors };
+  return { ...found, latency, errors };
 }
 
 /** 100 conversations × 50 events/s. */
@@ -188,13 +193,9 @@ export async function fanOut(bench: Bench, start: Start): Promise<void> {
       rampMs,
     );
     await sleep(rampMs + SETTLE_MS);
-    const cpuBefore = cpuMs(contestant.pids);
-    const before = await bench.load.mark();
-    await sleep(windowMs);
-    const after = await bench.load.unmark();
-    const used = cpuMs(contestant.pids) - cpuBefore;
+    const found = await window(bench, contestant, windowMs);
     const { latency } = await bench.finish(contestant, PATIENCE_MS);
-    bench.record(name, "fanOut.cpu", (1000 * used) / (after.events - before.events));
+    bench.record(name, "fanOut.cpu", (1000 * found.cpuMs) / found.events);
     bench.record(name, "fanOut.p50", quantile(latency, 0.5));
     bench.record(name, "fanOut.p99", quantile(latency, 0.99));
   });

@@ -63,24 +63,21 @@ export class JsLane extends DurableObject {
  * every chunk at once, and one crossing in place of two.
  */
 export class TappedLane extends DurableObject {
+  /** Between two looks at the copy. */
+  pauseMs = 0;
+
   async fetch(request) {
     const answer = await ask(this.env, request);
     const [client, log] = answer.body.tee();
     const chunks = [];
-    this.ctx.waitUntil(read(log, 0, (chunk) => chunks.push(chunk)));
+    this.ctx.waitUntil(read(log, this.pauseMs, (chunk) => chunks.push(chunk)));
     return new Response(client, answer);
   }
 }
 
 /** The same with a look at the copy four times a second. */
-export class NativeLane extends DurableObject {
-  async fetch(request) {
-    const answer = await ask(this.env, request);
-    const [client, log] = answer.body.tee();
-    const chunks = [];
-    this.ctx.waitUntil(read(log, 250, (chunk) => chunks.push(chunk)));
-    return new Response(client, answer);
-  }
+export class NativeLane extends TappedLane {
+  pauseMs = 250;
 }
 
 async function ask(env, request) {

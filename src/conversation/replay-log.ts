@@ -21,6 +21,7 @@ import { SpareMemory, type SpareOwner } from "./spare-memory.ts";
 
 /** A row's bytes at the most: large rows replay 100 times faster than a row per event (platform notes, B.4). */
 const MAX_ROW_BYTES = 65_536;
+/** Of memory: a piece of a replay is then as large from there as from rows. */
 const MAX_BLOCK_BYTES = 65_536;
 /** A short answer should not cost a large block: blocks double up to the maximum. */
 const MIN_BLOCK_BYTES = 4_096;
