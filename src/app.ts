@@ -1,12 +1,12 @@
 /** The route table: path → middleware → handler; every error → response. */
 import { Hono } from "hono";
 import { cors } from "hono/cors";
-import type { Tenant } from "./auth.ts";
 import { type Config, configOf } from "./config.ts";
+import type { AppEnv } from "./context.ts";
 import { ApiError, errorResponse, notFound } from "./errors.ts";
+import { GENERATING_PATHS } from "./families.ts";
 import {
   CONVERSATION_HEADER,
-  GENERATING_ROUTES,
   IDEMPOTENCY_HEADER,
   LOOKUP_PATH,
   RETRY_COUNT_HEADER,
@@ -19,12 +19,6 @@ import { health } from "./routes/health.ts";
 import { lookup } from "./routes/lookup.ts";
 import { PASSTHROUGH_ROUTES, passthrough, passthroughIfOpened } from "./routes/passthrough.ts";
 import { replay, stop } from "./routes/stream.ts";
-
-/** What every handler finds in its context. */
-export interface AppEnv {
-  Bindings: Env;
-  Variables: { config: Config; tenant: Tenant };
-}
 
 export const app = new Hono<AppEnv>();
 
@@ -59,7 +53,7 @@ app.use(async (c, next) => {
   c.set("tenant", c.get("config").keyring.authenticate(c.req.raw.headers));
   await next();
 });
-for (const path of Object.keys(GENERATING_ROUTES)) app.post(path, generate);
+for (const path of GENERATING_PATHS) app.post(path, generate);
 app.get(STREAM_PATH, replay);
 app.get(`${STREAM_PATH}/*`, replay);
 app.delete(STREAM_PATH, stop);

@@ -1,8 +1,8 @@
 /**
- * Errors that a client is told about, in llama-server's shape: as an HTTP answer, or as the last event of a stream
- * whose 200 is already on the wire.
+ * Errors that a client is told about, in llama-server's shape. Here as an HTTP answer; as the last event of a stream whose
+ * 200 is already on the wire see families.ts.
  */
-import type { FailureCode, RouteFamily } from "./protocol.ts";
+import type { FailureCode } from "./protocol.ts";
 import { JSON_TYPE, SHOULD_RETRY_HEADER } from "./protocol.ts";
 
 /** The `type` of an error. llama-server's own where it has one for the case. */
@@ -51,27 +51,16 @@ export function notFound(message = "File Not Found"): ApiError {
   return new ApiError(404, "not_found_error", message);
 }
 
+/** The request names a session, and the conversation has another one. */
+export function fenced(named: string, current: string): ApiError {
+  const message = `Session ${named} is over: the conversation's session is ${current}`;
+  return new ApiError(409, "conversation_replaced", message);
+}
+
 export function errorResponse(error: ApiError): Response {
   const headers = new Headers({ "Content-Type": JSON_TYPE });
   // OpenAI's and Anthropic's SDKs retry a 409 and any 5xx by themselves: that would undo the user's stop or the newer
   // request, or start for a second time what had already taken too long.
   if (error.status === 409 || error.type === "too_long") headers.set(SHOULD_RETRY_HEADER, "false");
   return new Response(JSON.stringify({ error: error.body }), { status: error.status, headers });
-}
-
-/**
- * The error as the last event of a stream, in the shape that makes the official SDK of that family raise:
- * OpenAI's looks for `error` in the data of any event, Anthropic's for an event named `error`.
- */
-export function errorEvent(family: RouteFamily, error: ErrorBody): string {
-  switch (family) {
-    case "chat":
-    case "completions":
-    case "completion":
-      return `data: ${JSON.stringify({ error })}\n\n`;
-    case "responses":
-      return `event: error\ndata: ${JSON.stringify({ type: "error", code: error.type, message: error.message, param: null, error })}\n\n`;
-    case "messages":
-      return `event: error\ndata: ${JSON.stringify({ type: "error", error: { type: error.type, message: error.message, code: error.code } })}\n\n`;
-  }
 }

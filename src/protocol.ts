@@ -25,22 +25,6 @@ export const MAX_LOOKUP_IDS = 1_000;
 /** As Stripe's and the IETF draft's practice: longer than any UUID or hash. */
 export const MAX_IDEMPOTENCY_KEY_LENGTH = 255;
 
-/** Which event shapes, error shape and terminator a generating route speaks. */
-export type RouteFamily = "chat" | "completions" | "completion" | "responses" | "messages";
-
-/** Every route that generates; with a conversation id all of them are resumable (wire contract, section 2). */
-export const GENERATING_ROUTES: Readonly<Record<string, RouteFamily>> = {
-  "/v1/chat/completions": "chat",
-  "/chat/completions": "chat",
-  "/v1/completions": "completions",
-  "/completion": "completion",
-  "/completions": "completion",
-  "/infill": "completion",
-  "/v1/responses": "responses",
-  "/responses": "responses",
-  "/v1/messages": "messages",
-};
-
 export const STREAM_PATH = "/v1/stream";
 export const LOOKUP_PATH = "/v1/streams/lookup";
 

@@ -1,8 +1,7 @@
 /**
- * Server-sent events as bytes: where events end, the frames that the gateway adds, how a complete answer ends. Nothing
- * here parses an event on the way through; only the last one is looked at, once, when the origin has ended.
+ * Server-sent events as bytes: where events end, and the frames that the gateway adds. Nothing here parses an event on
+ * the way through; only the last one is looked at, once, when the origin has ended (families.ts).
  */
-import type { RouteFamily } from "./protocol.ts";
 
 /** What llama-server sends when a stream is silent: a comment, 3 bytes. */
 export const PING = new TextEncoder().encode(":\n\n");
@@ -42,29 +41,6 @@ export function lastEventStart(events: Uint8Array): number {
 
 /** A buffer for unfinished events that is larger than this is not kept. */
 const SMALL_HELD_BYTES = 65_536;
-
-/** The start of an event says enough; llama-server's final `/completion` event carries the whole prompt behind it. */
-export const TERMINATOR_PREFIX_BYTES = 4_096;
-
-/**
- * Whether a stream whose last event starts with these bytes ended the way that route ends: with its terminator, or
- * with the origin's own error event. A clean end after anything else is a cut answer (wire contract, section 2).
- */
-export function isFinalEvent(family: RouteFamily, eventStart: Uint8Array): boolean {
-  const text = new TextDecoder().decode(eventStart.subarray(0, TERMINATOR_PREFIX_BYTES));
-  if (/^event: ?error\r?\n/.test(text) || /^data: ?\{"error":/.test(text)) return true;
-  switch (family) {
-    case "chat":
-    case "completions":
-      return /^data: ?\[DONE\]/.test(text);
-    case "completion":
-      return /^data: ?\{.*"stop": ?true/.test(text) || /^data: ?\[DONE\]/.test(text);
-    case "responses":
-      return /^event: ?response\.(completed|incomplete|failed)\r?\n/.test(text);
-    case "messages":
-      return /^event: ?message_stop\r?\n/.test(text);
-  }
-}
 
 /**
  * Splits the origin's bytes into whole events and an unfinished tail, which is held back so that a frame of the

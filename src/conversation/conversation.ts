@@ -10,18 +10,11 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { type Config, configOf } from "../config.ts";
-import { ApiError, badRequest, type ErrorBody, errorResponse, notFound } from "../errors.ts";
+import { ApiError, badRequest, type ErrorBody, errorResponse, fenced, notFound } from "../errors.ts";
 import { Origin } from "../origin/origin.ts";
-import {
-  EVENT_STREAM,
-  JSON_TYPE,
-  type LookupRow,
-  lookupMatches,
-  parseOffset,
-  type RouteFamily,
-  SESSION_HEADER,
-} from "../protocol.ts";
+import { EVENT_STREAM, JSON_TYPE, type LookupRow, lookupMatches, SESSION_HEADER } from "../protocol.ts";
 import { ConversationTable, type Slot } from "./conversation-table.ts";
+import { decode, type ReplayRequest, type StartRequest, type StopAnswer, type StopRequest } from "./messages.ts";
 import { PendingStops } from "./pending-stops.ts";
 import { Producer, type Refusal } from "./producer.ts";
 import { readFrom } from "./reader.ts";
@@ -33,18 +26,6 @@ const HEARTBEAT_MS = 25_000;
 
 /** Between two tries to stop a generation at an origin that cannot be reached. */
 const STOP_RETRY_MS = 10_000;
-
-/** What the Worker asks of the object with a POST, in the query of the internal URL. */
-export interface StartRequest {
-  readonly id: string;
-  readonly path: string;
-  readonly family: RouteFamily;
-  readonly wantsStream: boolean;
-  readonly idempotencyKey: string | undefined;
-  /** The client's SDK sends this request again on its own. */
-  readonly isRetry: boolean;
-  readonly bodyHash: string;
-}
 
 /** A session and what belongs to it in this object. */
 interface Entry {
@@ -77,12 +58,9 @@ export class Conversation extends DurableObject<Env> {
   /** The streams: POST /generate starts (or joins) a session, GET and HEAD /replay read it. Only the Worker calls it. */
   override async fetch(request: Request): Promise<Response> {
     try {
-      const url = new URL(request.url);
-      if (request.method === "POST") {
-        const start = JSON.parse(url.searchParams.get("start") ?? "") as StartRequest;
-        return await this.#generate(await this.#enter(start, request));
-      }
-      return await this.#replay(url.searchParams, request.method === "HEAD");
+      const message = decode(request);
+      if ("start" in message) return await this.#generate(await this.#enter(message.start, request));
+      return await this.#replay(message.replay);
     } catch (error) {
       if (error instanceof ApiError) return errorResponse(error);
       throw error;
@@ -95,10 +73,15 @@ export class Conversation extends DurableObject<Env> {
     return ids.map((id) => (session && lookupMatches(id, session.record.id) ? session.lookupRow() : undefined));
   }
 
-  /** Ends the session of exactly this id and forgets it: nothing can be replayed afterwards. Frees the GPU. */
-  async stop(id: string): Promise<void> {
+  /**
+   * Ends the session of exactly this id and forgets it: nothing can be replayed afterwards. Frees the GPU. With a fence
+   * that names another session it does nothing but say which one the conversation has.
+   */
+  async stop({ id, session }: StopRequest): Promise<StopAnswer> {
     const current = this.#current;
     if (current?.session.record.id === id) {
+      const by = current.session.record.session;
+      if (session !== undefined && session !== by) return { replacedBy: by };
       if (current.session.isLive) {
         current.session.finish("stopped");
         this.ctx.waitUntil(this.#freeSlot(current.producer));
@@ -108,6 +91,7 @@ export class Conversation extends DurableObject<Env> {
       this.#discard(this.#kept);
       this.#kept = undefined;
     }
+    return { replacedBy: undefined };
   }
 
   /** The heartbeat of a live session, the expiry of the ended one, the retry of stops that the origin has not heard. */
@@ -275,14 +259,11 @@ export class Conversation extends DurableObject<Env> {
     this.ctx.waitUntil(this.#freeSlot(producer));
   }
 
-  async #replay(query: URLSearchParams, isHead: boolean): Promise<Response> {
-    const id = query.get("id") ?? "";
+  async #replay({ id, session: named, from, isHead }: ReplayRequest): Promise<Response> {
     const session = this.#current?.session;
     if (session?.record.id !== id) throw unknownSession();
     if (this.#alarmTime(session) <= Date.now()) throw unknownSession();
-    const wanted = query.get("session");
-    if (wanted !== null && wanted !== session.record.session) throw fencedError(wanted, session);
-    const from = parseOffset(query.get("from"));
+    if (named !== undefined && named !== session.record.session) throw fenced(named, session.record.session);
     if (from === undefined) throw badRequest("Invalid 'from' offset");
     if (isHead) return new Response(null, { headers: answerHeaders(session) });
     return await this.#answer(session, from);
@@ -406,11 +387,6 @@ function answerHeaders(session: Session): Headers {
   // llama-server sends it too: proxies in front of us are not to collect events.
   if (session.isEventStream) headers.set("X-Accel-Buffering", "no");
   return headers;
-}
-
-function fencedError(wanted: string, { record }: Session): ApiError {
-  const message = `Session ${wanted} is over: the conversation's session is ${record.session}`;
-  return new ApiError(409, "conversation_replaced", message);
 }
 
 /** What the origin said, as the last event for readers that were already waiting for its answer. */

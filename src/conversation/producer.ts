@@ -12,6 +12,7 @@
  * for one of its HTTP threads when their connection goes.
  */
 import { ApiError } from "../errors.ts";
+import { EVENT_START_BYTES, isFinalEvent } from "../families.ts";
 import {
   isTunnelStatus,
   type Origin,
@@ -21,7 +22,7 @@ import {
   type StopResult,
 } from "../origin/origin.ts";
 import { EVENT_STREAM, type FailureCode } from "../protocol.ts";
-import { EventSplitter, isFinalEvent, lastEventStart, TERMINATOR_PREFIX_BYTES } from "../sse.ts";
+import { EventSplitter, lastEventStart } from "../sse.ts";
 import { Backoff, pause } from "./backoff.ts";
 import type { Session } from "./session.ts";
 
@@ -472,7 +473,7 @@ export class Producer {
   #endsWithTerminator(): boolean {
     const { log, record } = this.#session;
     if (log.lastEvent === undefined || !this.#splitter.atBoundary) return false;
-    return isFinalEvent(record.family, log.peek(log.lastEvent, TERMINATOR_PREFIX_BYTES));
+    return isFinalEvent(record.family, log.peek(log.lastEvent, EVENT_START_BYTES));
   }
 
   #failLost(): void {

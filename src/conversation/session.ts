@@ -10,8 +10,8 @@
  * Endings are final and the first one wins. The session is live while `end` is null.
  */
 import type { ErrorBody } from "../errors.ts";
-import { errorEvent } from "../errors.ts";
-import type { LookupRow, RouteFamily, SessionEnd } from "../protocol.ts";
+import { FAMILIES, type RouteFamily } from "../families.ts";
+import type { LookupRow, SessionEnd } from "../protocol.ts";
 import { EVENT_STREAM } from "../protocol.ts";
 import { PING, STOPPED_FRAME } from "../sse.ts";
 import type { ReplayLog } from "./replay-log.ts";
@@ -271,7 +271,7 @@ export class Session {
     if (!error) return undefined;
     // Inside an event that was too long to hold back, a blank line first, or the frame would be taken for a part of it.
     const separator = this.isAtBoundary() ? "" : "\n\n";
-    return new TextEncoder().encode(separator + errorEvent(this.record.family, error));
+    return new TextEncoder().encode(separator + FAMILIES[this.record.family].errorEvent(error));
   }
 
   #addFrame(frame: Uint8Array): void {

@@ -1,6 +1,6 @@
 /** From a conversation id to its Durable Object. */
 import type { Context } from "hono";
-import type { AppEnv } from "../app.ts";
+import type { AppEnv } from "../context.ts";
 import type { Conversation } from "../conversation/conversation.ts";
 import { badRequest } from "../errors.ts";
 import { conversationOf, MAX_CONVERSATION_ID_BYTES } from "../protocol.ts";

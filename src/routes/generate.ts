@@ -1,15 +1,14 @@
 /** POST on a generating route: with a conversation id into the conversation's object, without one straight through. */
 import type { Context } from "hono";
-import type { AppEnv } from "../app.ts";
-import type { StartRequest } from "../conversation/conversation.ts";
+import type { AppEnv } from "../context.ts";
+import { encodeStart, type StartRequest } from "../conversation/messages.ts";
 import { badRequest, notFound } from "../errors.ts";
+import { FAMILIES, familyOf, type RouteFamily } from "../families.ts";
 import {
   CONVERSATION_HEADER,
-  GENERATING_ROUTES,
   IDEMPOTENCY_HEADER,
   MAX_IDEMPOTENCY_KEY_LENGTH,
   RETRY_COUNT_HEADER,
-  type RouteFamily,
 } from "../protocol.ts";
 import { checkConversationId, conversationStub } from "./conversation-stub.ts";
 import { passthrough } from "./passthrough.ts";
@@ -22,7 +21,7 @@ export async function generate(c: Context<AppEnv>): Promise<Response> {
 
   checkConversationId(id);
   const path = new URL(c.req.url).pathname;
-  const family = GENERATING_ROUTES[path];
+  const family = familyOf(path);
   if (!family) throw notFound();
   const idempotencyKey = headers.get(IDEMPOTENCY_HEADER) ?? undefined;
   if (idempotencyKey !== undefined && idempotencyKey.length > MAX_IDEMPOTENCY_KEY_LENGTH) {
@@ -39,8 +38,7 @@ export async function generate(c: Context<AppEnv>): Promise<Response> {
     isRetry: Number(headers.get(RETRY_COUNT_HEADER)) > 0,
     bodyHash: await sha256(body),
   };
-  const url = `https://conversation/generate?${new URLSearchParams({ start: JSON.stringify(start) })}`;
-  return await conversationStub(c, id).fetch(url, { method: "POST", body });
+  return await conversationStub(c, id).fetch(encodeStart(start, body));
 }
 
 /**
@@ -58,7 +56,7 @@ function wantsStream(body: Uint8Array, family: RouteFamily): boolean {
     throw badRequest("The request body must be a JSON object");
   }
   const fields = json as { messages?: unknown; stream?: unknown };
-  if (family === "chat" || family === "messages") {
+  if (FAMILIES[family].needsMessages) {
     if (fields.messages === undefined) throw badRequest("'messages' is required");
     if (!Array.isArray(fields.messages)) throw badRequest("Expected 'messages' to be an array");
   }

@@ -1,6 +1,6 @@
 /** POST /v1/streams/lookup: which of these conversations have a session, and how far it is. */
 import type { Context } from "hono";
-import type { AppEnv } from "../app.ts";
+import type { AppEnv } from "../context.ts";
 import { badRequest } from "../errors.ts";
 import { conversationOf, type LookupRow, MAX_LOOKUP_IDS } from "../protocol.ts";
 import { askConversation, isConversationId } from "./conversation-stub.ts";

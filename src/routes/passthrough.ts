@@ -1,6 +1,6 @@
 /** The strict path: the request goes to the origin, its answer comes back byte for byte, nothing is stored. */
 import type { Context } from "hono";
-import type { AppEnv } from "../app.ts";
+import type { AppEnv } from "../context.ts";
 import { notFound } from "../errors.ts";
 import { Origin } from "../origin/origin.ts";
 import { readBody } from "./request-body.ts";

@@ -1,27 +1,36 @@
 /** GET, HEAD and DELETE on `/v1/stream`, by query (`?conv_id=<id>`) and by path (`/v1/stream/<id>`). */
 import type { Context } from "hono";
-import type { AppEnv } from "../app.ts";
-import { badRequest, notFound } from "../errors.ts";
-import { decodePathId, STREAM_PATH } from "../protocol.ts";
+import type { AppEnv } from "../context.ts";
+import { encodeReplay } from "../conversation/messages.ts";
+import { badRequest, fenced, notFound } from "../errors.ts";
+import { decodePathId, parseOffset, STREAM_PATH } from "../protocol.ts";
 import { askConversation, checkConversationId } from "./conversation-stub.ts";
 
 export async function replay(c: Context<AppEnv>): Promise<Response> {
   const url = new URL(c.req.url);
   const id = conversationId(url);
-  const query = new URLSearchParams({ id });
-  // Of several, the last counts, as in llama-server.
-  const from = url.searchParams.getAll("from").at(-1);
-  if (from !== undefined) query.set("from", from);
-  const session = url.searchParams.get("session");
-  if (session !== null) query.set("session", session);
-  const { method } = c.req.raw;
-  return await askConversation(c, id, (stub) => stub.fetch(`https://conversation/replay?${query}`, { method }));
+  const message = encodeReplay({
+    id,
+    // Of several, the last counts, as in llama-server.
+    from: parseOffset(url.searchParams.getAll("from").at(-1) ?? null),
+    session: sessionFence(url),
+    isHead: c.req.raw.method === "HEAD",
+  });
+  return await askConversation(c, id, (stub) => stub.fetch(message.clone()));
 }
 
 export async function stop(c: Context<AppEnv>): Promise<Response> {
-  const id = conversationId(new URL(c.req.url));
-  await askConversation(c, id, (stub) => stub.stop(id));
+  const url = new URL(c.req.url);
+  const id = conversationId(url);
+  const session = sessionFence(url);
+  const { replacedBy } = await askConversation(c, id, (stub) => stub.stop({ id, session }));
+  if (session !== undefined && replacedBy !== undefined) throw fenced(session, replacedBy);
   return c.body(null, 204);
+}
+
+/** The session that the request is about, where the client names one. */
+function sessionFence(url: URL): string | undefined {
+  return url.searchParams.get("session") ?? undefined;
 }
 
 function conversationId(url: URL): string {

@@ -1,7 +1,7 @@
 import { createParser } from "eventsource-parser";
 import { describe, expect, it } from "vitest";
-import type { RouteFamily } from "../../src/protocol.ts";
-import { EventSplitter, isFinalEvent, lastEventEnd, lastEventStart } from "../../src/sse.ts";
+import { isFinalEvent, type RouteFamily } from "../../src/families.ts";
+import { EventSplitter, lastEventEnd, lastEventStart } from "../../src/sse.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const text = (data: Uint8Array) => new TextDecoder().decode(data);
@@ -97,6 +97,7 @@ describe("a stream has its final event", () => {
   it.each<[RouteFamily, string, boolean]>([
     ["chat", "data: [DONE]\n\n", true],
     ["chat", 'data: {"choices":[{"finish_reason":"stop"}]}\n\n', false],
+    ["chat", "id: 2\ndata: [DONE]\n\n", true],
     ["chat", 'data: {"error":{"code":500}}\n\n', true],
     ["completions", "data: [DONE]\n\n", true],
     ["completion", 'data: {"index":0,"content":"","stop":true,"prompt":"x"}\n\n', true],

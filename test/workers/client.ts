@@ -41,8 +41,10 @@ export async function lookup(ids: unknown[], options: Options = {}): Promise<Rec
   return response.json();
 }
 
-export function stop(id: string, options: Options = {}): Promise<Response> {
-  return call(`/v1/stream?conv_id=${encodeURIComponent(id)}`, { method: "DELETE", ...options });
+/** `session` fences the stop. */
+export function stop(id: string, { session, ...options }: Options & { session?: string } = {}): Promise<Response> {
+  const fence = session === undefined ? "" : `&session=${encodeURIComponent(session)}`;
+  return call(`/v1/stream?conv_id=${encodeURIComponent(id)}${fence}`, { method: "DELETE", ...options });
 }
 
 /** Reads until `mark` has been seen, and leaves. Returns what was read. */

@@ -181,6 +181,31 @@ describe("stop", () => {
   });
 });
 
+describe("a stop that names a session", () => {
+  it("stops that session", async () => {
+    const live = await chat("fenced stop", { tokens: 10_000, pace_ms: 10 });
+    const session = live.headers.get("Holdfast-Session") ?? "";
+    expect((await stop("fenced stop", { session })).status).toBe(204);
+    expect((await live.text()).endsWith(": holdfast end=stopped\n\n")).toBe(true);
+  });
+
+  it("does not touch a newer one, and says which it is", async () => {
+    const first = await chat("late stop", { tokens: 10_000, pace_ms: 10 });
+    const session = first.headers.get("Holdfast-Session") ?? "";
+    const second = await chat("late stop", { tokens: 20 }, { fields: { seed: 2 } });
+    const late = await stop("late stop", { session });
+    expect(late.status).toBe(409);
+    expect(await late.json()).toMatchObject({
+      error: {
+        type: "conversation_replaced",
+        message: expect.stringContaining(second.headers.get("Holdfast-Session") ?? "none"),
+      },
+    });
+    await first.text();
+    expect((await second.text()).endsWith(DONE)).toBe(true);
+  });
+});
+
 describe("a second POST", () => {
   it("replaces the live session, whose readers are told", async () => {
     const first = await chat("twice", { tokens: 10_000, pace_ms: 10 });

@@ -27,6 +27,6 @@ export function sessionOn(
   const log = ReplayLog.create({ sql, transactionSync, sync }, 0, 1_000_000);
   const ignore = () => {};
   const host = { now: () => Date.now(), newId: () => "new id", saveRecord: ignore, onEnd: ignore, onError: ignore };
-  const live = { end: null, contentType: "text/event-stream", abandonedIds: [] as string[] };
+  const live = { end: null, family: "chat" as const, contentType: "text/event-stream", abandonedIds: [] as string[] };
   return new Session({ ...live, ...record } as SessionRecord, log, host);
 }
