@@ -13,13 +13,16 @@ import { type Config, configOf } from "../config.ts";
 import { ApiError, badRequest, type ErrorBody, errorResponse, fenced, notFound } from "../errors.ts";
 import { Origin } from "../origin/origin.ts";
 import { EVENT_STREAM, JSON_TYPE, type LookupRow, lookupMatches, SESSION_HEADER } from "../protocol.ts";
-import { ConversationTable, type Slot } from "./conversation-table.ts";
+import type { Slot } from "./log/keys.ts";
+import { ReplayLog } from "./log/replay-log.ts";
+import type { LogStorage } from "./log/sql.ts";
 import { decode, type ReplayRequest, type StartRequest, type StopAnswer, type StopRequest } from "./messages.ts";
 import { PendingStops } from "./pending-stops.ts";
 import { Producer, type Refusal } from "./producer.ts";
 import { readFrom } from "./reader.ts";
-import { ReplayLog } from "./replay-log.ts";
+import { Records } from "./records.ts";
 import { Session, type SessionHost, type SessionRecord } from "./session.ts";
+import { storageOf } from "./storage.ts";
 
 /** An object that pulls with no client attached is killed after 70 s at the earliest; a beating alarm prevents it. */
 const HEARTBEAT_MS = 25_000;
@@ -38,7 +41,8 @@ interface Entry {
 export class Conversation extends DurableObject<Env> {
   readonly #config: Config;
   readonly #origin: Origin;
-  readonly #table: ConversationTable;
+  readonly #storage: LogStorage;
+  readonly #records: Records;
   readonly #pendingStops: PendingStops;
   /** Restored from its rows after a restart. */
   #current: Entry | undefined;
@@ -50,7 +54,8 @@ export class Conversation extends DurableObject<Env> {
     super(ctx, env);
     this.#config = configOf(env);
     this.#origin = new Origin(this.#config.origin);
-    this.#table = new ConversationTable(ctx.storage.sql);
+    this.#storage = storageOf(ctx.storage);
+    this.#records = new Records(this.#storage.sql);
     this.#pendingStops = new PendingStops(ctx.storage.sql);
     this.#restore();
   }
@@ -136,7 +141,7 @@ export class Conversation extends DurableObject<Env> {
 
   /** Makes the new session the current one, durably, before anything is awaited: of two POSTs at once the last wins. */
   #begin(start: StartRequest, body: Uint8Array): Entry {
-    this.#table.create();
+    this.#records.create();
     const replacedHash = this.#current?.session.isLive ? this.#current.session.record.bodyHash : undefined;
     if (this.#current) this.#replace(this.#current);
     const slot: Slot = this.#kept?.slot === 0 ? 1 : 0;
@@ -159,11 +164,11 @@ export class Conversation extends DurableObject<Env> {
       lostFrom: undefined,
       replacedHash,
     };
-    const log = ReplayLog.create(this.ctx.storage, slot, this.#config.retainedBytes);
+    const log = ReplayLog.create(this.#storage, slot, this.#config.retainedBytes);
     const session = new Session(record, log, this.#host(slot));
     const entry = this.#entry(session, slot, body);
     this.#current = entry;
-    this.#table.add(slot, record, body);
+    this.#records.add(slot, JSON.stringify(record), body);
     this.ctx.waitUntil(this.#run(entry));
     return entry;
   }
@@ -311,7 +316,7 @@ export class Conversation extends DurableObject<Env> {
 
   #discard(entry: Entry): void {
     entry.session.log.delete();
-    this.#table.delete(entry.slot);
+    this.#records.delete(entry.slot);
   }
 
   #host(slot: Slot): SessionHost {
@@ -319,8 +324,8 @@ export class Conversation extends DurableObject<Env> {
       now: () => Date.now(),
       newId: () => crypto.randomUUID(),
       saveRecord: (record) => {
-        if (record.end === null) this.#table.save(slot, record);
-        else this.#table.saveWithoutRequest(slot, record);
+        if (record.end === null) this.#records.save(slot, JSON.stringify(record));
+        else this.#records.saveWithoutRequest(slot, JSON.stringify(record));
       },
       onEnd: logEnd,
       onError: (session, error) => {
@@ -334,8 +339,8 @@ export class Conversation extends DurableObject<Env> {
     const producer = new Producer(session, request, this.#origin, this.#config, {
       accepted: (contentType) => this.#accept(session, contentType),
       delivered: () => {
-        this.#table.saveWithoutRequest(slot, session.record);
-        session.hideUntilSynced();
+        this.#records.saveWithoutRequest(slot, JSON.stringify(session.record));
+        session.barrier();
       },
       unheard: (originIds) => {
         this.#pendingStops.add(originIds, Date.now() + this.#config.maxGenerationMs);
@@ -346,11 +351,12 @@ export class Conversation extends DurableObject<Env> {
   }
 
   #restore(): void {
-    if (!this.#table.exists) return;
-    const entries = this.#table.sessions().map(({ slot, record }): Entry => {
-      const log = ReplayLog.restore(this.ctx.storage, slot, this.#config.retainedBytes);
+    if (!this.#records.exists) return;
+    const entries = this.#records.sessions().map(({ slot, record: text }): Entry => {
+      const record = JSON.parse(text) as SessionRecord;
+      const log = ReplayLog.restore(this.#storage, slot, this.#config.retainedBytes);
       const session = new Session(record, log, this.#host(slot));
-      return this.#entry(session, slot, session.isLive ? this.#table.request(slot) : undefined);
+      return this.#entry(session, slot, session.isLive ? this.#records.request(slot) : undefined);
     });
     // Only the current one can be live; a clock that stepped back does not make it the older one.
     entries.sort((a, b) => Number(b.session.isLive) - Number(a.session.isLive) || startOf(b) - startOf(a));

@@ -2,7 +2,7 @@
  * One client being fed from an offset. It pulls: when the client takes no bytes nothing is asked of the session, so a
  * stalled client costs neither memory nor anybody's time. Its offset is all the state there is.
  */
-import { OffsetLostError } from "./replay-log.ts";
+import { OffsetLostError } from "./log/replay-log.ts";
 import type { Session } from "./session.ts";
 
 /**

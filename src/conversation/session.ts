@@ -14,7 +14,7 @@ import { FAMILIES, type RouteFamily } from "../families.ts";
 import type { LookupRow, SessionEnd } from "../protocol.ts";
 import { EVENT_STREAM } from "../protocol.ts";
 import { PING, STOPPED_FRAME } from "../sse.ts";
-import type { ReplayLog } from "./replay-log.ts";
+import type { ReplayLog } from "./log/replay-log.ts";
 
 /** What survives a restart beside the log: one row. Times are Unix milliseconds. */
 export interface SessionRecord {
@@ -156,7 +156,7 @@ export class Session {
   append(bytes: Uint8Array, eventStart?: number): void {
     this.log.append(bytes, eventStart);
     this.#lastGrowth = this.#host.now();
-    if (this.log.hasUnstored) this.#storeTimer ??= setTimeout(() => this.#storeNow(), STORE_AFTER_MS);
+    if (this.log.hasUnflushed) this.#storeTimer ??= setTimeout(() => this.#storeNow(), STORE_AFTER_MS);
     if (this.#waiters.length === 0 || this.#wakeTimer !== undefined) return;
     const every = Math.max(WAKE_EVERY_MS, this.#waiters.length * WAKE_PER_READER_MS);
     const rest = Math.min(every, WAKE_AT_LEAST_EVERY_MS) - (this.#lastGrowth - this.#lastWake);
@@ -168,8 +168,8 @@ export class Session {
    * Readers see nothing that is added from here on before all that was written so far survives a crash. For the first byte
    * of an answer: with it the request is forgotten, and a restart that still knew the request would ask it again.
    */
-  hideUntilSynced(): void {
-    this.#wakeAfter(this.log.hideUntilSynced());
+  barrier(): void {
+    this.#wakeAfter(this.log.barrier());
   }
 
   /**
@@ -190,7 +190,7 @@ export class Session {
       if (end === "stopped" || end === "refused") {
         this.log.detach();
       } else {
-        this.log.store();
+        this.log.flush();
         this.#host.saveRecord(this.record);
       }
       if (frame) this.#addFrame(frame);
@@ -217,7 +217,7 @@ export class Session {
 
   /** The session has ended and all its bytes may be seen: a reader at the end is done. */
   get isDrained(): boolean {
-    return !this.isLive && !this.log.isHiding;
+    return !this.isLive && !this.log.hasBarrier;
   }
 
   /** Calls `waiter`, once, when bytes were added or the session has ended. */
@@ -319,7 +319,7 @@ export class Session {
   #storeNow(): void {
     this.#storeTimer = undefined;
     try {
-      this.log.store();
+      this.log.flush();
     } catch (error) {
       this.#host.onError(this, error);
     }

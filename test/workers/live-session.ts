@@ -1,9 +1,10 @@
 /** The parts of a conversation without the object around them. */
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { ConversationTable } from "../../src/conversation/conversation-table.ts";
-import { ReplayLog } from "../../src/conversation/replay-log.ts";
+import { ReplayLog } from "../../src/conversation/log/replay-log.ts";
+import { Records } from "../../src/conversation/records.ts";
 import { Session, type SessionRecord } from "../../src/conversation/session.ts";
+import { storageOf } from "../../src/conversation/storage.ts";
 
 /** Runs `work` with the storage of an object that nobody else uses. */
 export function withStorage<T>(name: string, work: (storage: DurableObjectStorage) => T | Promise<T>): Promise<T> {
@@ -21,10 +22,9 @@ export function sessionOn(
   record: Partial<SessionRecord>,
   sync: () => Promise<void>,
 ): Session {
-  new ConversationTable(storage.sql).create();
-  const { sql } = storage;
-  const transactionSync = (work: () => void) => storage.transactionSync(work);
-  const log = ReplayLog.create({ sql, transactionSync, sync }, 0, 1_000_000);
+  const logStorage = storageOf(storage);
+  new Records(logStorage.sql).create();
+  const log = ReplayLog.create({ ...logStorage, sync }, 0, 1_000_000);
   const ignore = () => {};
   const host = { now: () => Date.now(), newId: () => "new id", saveRecord: ignore, onEnd: ignore, onError: ignore };
   const live = { end: null, family: "chat" as const, contentType: "text/event-stream", abandonedIds: [] as string[] };

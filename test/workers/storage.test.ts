@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { ConversationTable } from "../../src/conversation/conversation-table.ts";
+import { ReplayLog } from "../../src/conversation/log/replay-log.ts";
 import { readFrom } from "../../src/conversation/reader.ts";
-import { ReplayLog } from "../../src/conversation/replay-log.ts";
-import type { SessionRecord } from "../../src/conversation/session.ts";
+import { Records } from "../../src/conversation/records.ts";
+import { storageOf } from "../../src/conversation/storage.ts";
 import { liveSession, sessionOn, withStorage } from "./live-session.ts";
 
-const record = { session: "s" } as SessionRecord;
+const record = JSON.stringify({ session: "s" });
 
 function count({ sql }: DurableObjectStorage, condition: string): number {
   return Number(sql.exec(`SELECT count(*) AS n FROM log WHERE ${condition}`).one().n);
@@ -20,49 +20,49 @@ function randomBytes(length: number): Uint8Array {
 describe("the table of a conversation", () => {
   it("keeps a request of more than a row until its answer's first byte", async () => {
     await withStorage("large request", (storage) => {
-      const table = new ConversationTable(storage.sql);
-      table.create();
+      const records = new Records(storageOf(storage).sql);
+      records.create();
       const request = randomBytes(2_500_000);
-      table.add(1, record, request);
-      table.save(1, { ...record, session: "saved" });
-      expect(table.request(1)).toEqual(request);
-      expect(table.request(0)).toBeUndefined();
-      expect(table.sessions()).toEqual([{ slot: 1, record: { session: "saved" } }]);
-      table.saveWithoutRequest(1, record);
-      expect(table.request(1)).toBeUndefined();
+      records.add(1, record, request);
+      records.save(1, "saved");
+      expect(records.request(1)).toEqual(request);
+      expect(records.request(0)).toBeUndefined();
+      expect(records.sessions()).toEqual([{ slot: 1, record: "saved" }]);
+      records.saveWithoutRequest(1, record);
+      expect(records.request(1)).toBeUndefined();
       expect(count(storage, "true")).toBe(1);
     });
   });
 
   it("keeps what is in the other slot", async () => {
     await withStorage("two slots", (storage) => {
-      const table = new ConversationTable(storage.sql);
-      table.create();
+      const records = new Records(storageOf(storage).sql);
+      records.create();
       const requests = [randomBytes(1_000_001), randomBytes(1_000_001)] as const;
-      table.add(0, record, requests[0]);
-      table.add(1, record, requests[1]);
-      const logs = ([0, 1] as const).map((slot) => ReplayLog.create(storage, slot, 1_000_000));
+      records.add(0, record, requests[0]);
+      records.add(1, record, requests[1]);
+      const logs = ([0, 1] as const).map((slot) => ReplayLog.create(storageOf(storage), slot, 1_000_000));
       logs.forEach((log, i) => {
         log.append(new Uint8Array([i]));
-        log.store();
+        log.flush();
       });
-      table.delete(0);
+      records.delete(0);
       logs[0]?.delete();
-      expect(table.sessions()).toHaveLength(1);
-      expect(table.request(1)).toEqual(requests[1]);
-      expect(ReplayLog.restore(storage, 0, 1_000_000).end).toBe(0);
-      expect(ReplayLog.restore(storage, 1, 1_000_000).read(0)).toEqual([new Uint8Array([1])]);
+      expect(records.sessions()).toHaveLength(1);
+      expect(records.request(1)).toEqual(requests[1]);
+      expect(ReplayLog.restore(storageOf(storage), 0, 1_000_000).end).toBe(0);
+      expect(ReplayLog.restore(storageOf(storage), 1, 1_000_000).read(0)).toEqual([new Uint8Array([1])]);
     });
   });
 
   it("forgets the request of a session whose slot is used again", async () => {
     await withStorage("used again", (storage) => {
-      const table = new ConversationTable(storage.sql);
-      table.create();
-      table.add(0, record, randomBytes(2_500_000));
+      const records = new Records(storageOf(storage).sql);
+      records.create();
+      records.add(0, record, randomBytes(2_500_000));
       const request = randomBytes(10);
-      table.add(0, record, request);
-      expect(table.request(0)).toEqual(request);
+      records.add(0, record, request);
+      expect(records.request(0)).toEqual(request);
     });
   });
 });
@@ -84,15 +84,15 @@ describe("the log", () => {
 
   it("writes a row a batch, whatever the blocks in memory, and replays them from every offset", async () => {
     await withStorage("rows", (storage) => {
-      new ConversationTable(storage.sql).create();
-      const log = ReplayLog.create(storage, 0, 1_000_000);
+      new Records(storageOf(storage).sql).create();
+      const log = ReplayLog.create(storageOf(storage), 0, 1_000_000);
       const batches = 5;
       for (let batch = 0; batch < batches; batch++) {
         for (let i = 0; i < 250; i++) log.append(EVENT);
-        log.store();
+        log.flush();
       }
       expect(count(storage, "key >= 0")).toBe(batches);
-      const restored = ReplayLog.restore(storage, 0, 1_000_000);
+      const restored = ReplayLog.restore(storageOf(storage), 0, 1_000_000);
       expect(restored.originBytes).toBe(log.end);
       for (const from of [0, 1, 61_249, 61_250, 61_251, 200_000, log.end - 1]) {
         let at = from;
@@ -109,12 +109,12 @@ describe("the log", () => {
 
   it("replays from memory what it has there, and from its rows what another object was read for", async () => {
     await withStorage("memory", (storage) => {
-      new ConversationTable(storage.sql).create();
-      const log = ReplayLog.create(storage, 0, 10_000_000);
+      new Records(storageOf(storage).sql).create();
+      const log = ReplayLog.create(storageOf(storage), 0, 10_000_000);
       const bytes = randomBytes(1_000_000);
       for (let at = 0; at < bytes.length; at += 10_000) log.append(bytes.subarray(at, at + 10_000));
-      log.store();
-      const restored = ReplayLog.restore(storage, 0, 10_000_000);
+      log.flush();
+      const restored = ReplayLog.restore(storageOf(storage), 0, 10_000_000);
       expect(wholeOf(restored)).toEqual(bytes);
       storage.sql.exec("DELETE FROM log");
       expect(wholeOf(log)).toEqual(bytes);
@@ -124,10 +124,10 @@ describe("the log", () => {
 
   it("writes rows of 64 KiB at the most", async () => {
     await withStorage("large rows", (storage) => {
-      new ConversationTable(storage.sql).create();
-      const log = ReplayLog.create(storage, 1, 1_000_000);
+      new Records(storageOf(storage).sql).create();
+      const log = ReplayLog.create(storageOf(storage), 1, 1_000_000);
       log.append(randomBytes(150_000));
-      expect(log.hasUnstored).toBe(false);
+      expect(log.hasUnflushed).toBe(false);
       expect(count(storage, "length(data) <= 65536")).toBe(3);
     });
   });
@@ -155,7 +155,7 @@ describe("a reader", () => {
       const session = sessionOn(storage, {}, () => synced.promise);
       const reader = readFrom(session, 0).getReader();
       const first = reader.read();
-      session.hideUntilSynced();
+      session.barrier();
       session.append(new Uint8Array([1]));
       session.append(new Uint8Array([2]));
       expect(session.log.end).toBe(2);
