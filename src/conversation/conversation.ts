@@ -20,7 +20,7 @@ import { decode, type ReplayRequest, type StartRequest, type StopAnswer, type St
 import { PendingStops } from "./pending-stops.ts";
 import { Producer, type Refusal } from "./producer.ts";
 import { readFrom } from "./reader.ts";
-import { Records } from "./records.ts";
+import { Records, StorageVersionError } from "./records.ts";
 import { Session, type SessionHost, type SessionRecord } from "./session.ts";
 import { storageOf } from "./storage.ts";
 
@@ -352,7 +352,9 @@ export class Conversation extends DurableObject<Env> {
 
   #restore(): void {
     if (!this.#records.exists) return;
-    const entries = this.#records.sessions().map(({ slot, record: text }): Entry => {
+    const sessions = this.#records.sessions();
+    if (sessions instanceof StorageVersionError) throw sessions;
+    const entries = sessions.map(({ slot, record: text }): Entry => {
       const record = JSON.parse(text) as SessionRecord;
       const log = ReplayLog.restore(this.#storage, slot, this.#config.retainedBytes);
       const session = new Session(record, log, this.#host(slot));

@@ -3,12 +3,23 @@
  * conversation's table, `log` (see log/keys.ts), which is made here. One table, because a table costs two rows written
  * before it holds anything: as much as ten seconds of an answer.
  *
- *   key                  record           data
- *   -1, -2               slot 0's, 1's    the first part of its request, until the first byte of the answer
- *   -SPAN, -2 SPAN …                      the further parts of slot 0's, 1's request, in order
+ *   key                  record           origin_bytes    data
+ *   -1, -2               slot 0's, 1's    version         the first part of its request, until the answer's first byte
+ *   -SPAN, -2 SPAN …                                      the further parts of slot 0's, 1's request, in order
  *
  * The request is kept so that a restart of the object before that byte loses nothing: the gateway asks the origin whether it
  * has the request, and if not, sends it again. A record is text: what it says is the session's business.
+ *
+ * The version says how to read a session: its record, its request, the rows of its log. It is in a column that a record's
+ * row has and does not use, because that costs nothing: a row of its own is one more written per answer, a table two, a
+ * Durable Object refuses PRAGMA user_version, and inside the record it could only be read by who can read the record.
+ * It is written with every record, so a session of an older version becomes one of this version when it is saved.
+ *
+ *   none    before versions were written: read as 1
+ *   1       the table as `create` makes it; a record is a JSON object
+ *
+ * A change that a reader of the version before would misread takes the next number. In all versions the table is called
+ * `log`, and has its versions in `origin_bytes` at the keys -1 and -2, so that an older gateway knows what it cannot read.
  */
 import { partKey, partKeys, recordKey, type Slot } from "./log/keys.ts";
 import type { Sql } from "./log/sql.ts";
@@ -16,8 +27,20 @@ import type { Sql } from "./log/sql.ts";
 /** A row holds 2 MB at most on Cloudflare. */
 const PART_BYTES = 1_000_000;
 
+const VERSION = 1;
+
+/** The sessions can be neither continued nor replayed: a newer gateway stored them, and was then rolled back. */
+export class StorageVersionError extends Error {
+  override readonly name = "StorageVersionError";
+
+  constructor(version: number) {
+    super(`The conversation was stored in version ${version}; this gateway reads versions up to ${VERSION}`);
+  }
+}
+
 export interface StoredSession {
   readonly slot: Slot;
+  readonly version: number;
   readonly record: string;
 }
 
@@ -44,27 +67,30 @@ export class Records {
   add(slot: Slot, record: string, request: Uint8Array): void {
     this.delete(slot);
     const [first = request, ...rest] = partsOf(request);
-    const query = "INSERT INTO log (key, record, data) VALUES (?, ?, ?)";
-    this.#sql.run(query, recordKey(slot), record, first);
-    for (const [i, part] of rest.entries()) this.#sql.run(query, partKey(slot, i), null, part);
+    const query = "INSERT INTO log (key, record, origin_bytes, data) VALUES (?, ?, ?, ?)";
+    this.#sql.run(query, recordKey(slot), record, VERSION, first);
+    for (const [i, part] of rest.entries()) this.#sql.run(query, partKey(slot, i), null, null, part);
   }
 
   save(slot: Slot, record: string): void {
-    this.#sql.run("UPDATE log SET record = ? WHERE key = ?", record, recordKey(slot));
+    const query = "UPDATE log SET record = ?, origin_bytes = ? WHERE key = ?";
+    this.#sql.run(query, record, VERSION, recordKey(slot));
   }
 
   /** Saves the record, and forgets the request. */
   saveWithoutRequest(slot: Slot, record: string): void {
-    const query = "UPDATE log SET record = ?, data = NULL WHERE key = ?";
-    this.#sql.run(query, record, recordKey(slot));
+    const query = "UPDATE log SET record = ?, origin_bytes = ?, data = NULL WHERE key = ?";
+    this.#sql.run(query, record, VERSION, recordKey(slot));
     this.#deleteParts(slot);
   }
 
-  sessions(): StoredSession[] {
-    return ([0, 1] as const).flatMap((slot) => {
-      const query = "SELECT record FROM log WHERE key = ?";
-      return this.#sql.all<{ record: string }>(query, recordKey(slot)).map(({ record }) => ({ slot, record }));
-    });
+  sessions(): StoredSession[] | StorageVersionError {
+    const query = "SELECT record, coalesce(origin_bytes, 1) AS version FROM log WHERE key = ?";
+    const sessions = ([0, 1] as const).flatMap((slot) =>
+      this.#sql.all<{ record: string; version: number }>(query, recordKey(slot)).map((row) => ({ slot, ...row })),
+    );
+    const newest = Math.max(0, ...sessions.map(({ version }) => version));
+    return newest > VERSION ? new StorageVersionError(newest) : sessions;
   }
 
   /** The request of a session, as long as it is kept. */
