@@ -1,0 +1,235 @@
+/**
+ * The log beside an array. Everything that the log promises is checked after every step: I4, I5, what readers may see,
+ * what survives a crash, what is dropped.
+ */
+import { expect } from "vitest";
+import { CacheBudget } from "../../../src/conversation/log/cache-budget.ts";
+import type { Slot } from "../../../src/conversation/log/keys.ts";
+import { OffsetLostError, ReplayLog } from "../../../src/conversation/log/replay-log.ts";
+import { Records } from "../../../src/conversation/records.ts";
+import { concat, expectBytes, noiseBytes } from "../support/bytes.ts";
+import { NodeStorage } from "../support/node-storage.ts";
+
+export type Step =
+  | { do: "append"; length: number; eventAt: number | undefined; endsEvent: boolean }
+  | { do: "frame" }
+  | { do: "barrier" }
+  | { do: "flush" }
+  | { do: "commit" }
+  | { do: "confirm"; syncs: number }
+  | { do: "crash" }
+  /** `at`: a fraction of what there is. */
+  | { do: "read"; at: number };
+
+const ROW_BYTES = 65_536;
+const RETAINED_BYTES = 100_000;
+/** Less than the log would like to keep, so that it reads from memory and from rows. */
+const CACHE_BYTES = 80_000;
+const NEIGHBOUR = noiseBytes(100, 77);
+
+/** What a restart finds again. */
+interface Snapshot {
+  end: number;
+  originBytes: number;
+  lastEvent: number | undefined;
+}
+
+export class ModelledLog {
+  readonly #storage = new NodeStorage();
+  readonly #cache = new CacheBudget(CACHE_BYTES);
+  readonly #slot: Slot;
+  readonly #neighbour: ReplayLog;
+  #log: ReplayLog;
+  #bytes = new Uint8Array(1 << 20);
+  #now: Snapshot = { end: 0, originBytes: 0, lastEvent: undefined };
+  #flushed: Snapshot = this.#now;
+  #committed: Snapshot = this.#now;
+  /** Where each unconfirmed frame or barrier stands, and what the log promised to resolve. */
+  #unconfirmed: { at: number; lifted: Promise<void> }[] = [];
+  /** Readers have seen the bytes below. */
+  #seen = 0;
+  #start = 0;
+  #visibleEnd = 0;
+  #frames = 0;
+  readonly #views: { offset: number; view: Uint8Array }[] = [];
+
+  constructor(slot: Slot) {
+    this.#slot = slot;
+    new Records(this.#storage.sql).create();
+    const other = slot === 0 ? 1 : 0;
+    this.#neighbour = ReplayLog.create(this.#storage, other, RETAINED_BYTES, this.#cache);
+    this.#neighbour.append(NEIGHBOUR);
+    this.#neighbour.flush();
+    this.#log = ReplayLog.create(this.#storage, slot, RETAINED_BYTES, this.#cache);
+    this.#storage.commit();
+  }
+
+  async take(step: Step): Promise<void> {
+    switch (step.do) {
+      case "append":
+        this.#append(step.length, step.eventAt, step.endsEvent);
+        break;
+      case "frame":
+        this.#frame();
+        break;
+      case "barrier":
+        this.#unconfirmed.push({ at: this.#now.end, lifted: this.#log.barrier() });
+        break;
+      case "flush":
+        this.#log.flush();
+        this.#flushed = this.#now;
+        break;
+      case "commit":
+        this.#storage.commit();
+        this.#committed = this.#flushed;
+        break;
+      case "confirm":
+        await this.#confirm(step.syncs);
+        break;
+      case "crash":
+        this.#crash();
+        break;
+      case "read":
+        this.#readAt(Math.floor(step.at * this.#now.end));
+        break;
+    }
+    this.#check();
+  }
+
+  /** All that is kept, the other slot, and whatever readers still hold. */
+  checkAll(): void {
+    for (let at = this.#log.start; at < this.#log.visibleEnd; ) at += this.#readAt(at);
+    for (const { offset, view } of this.#views) this.#expectWritten(offset, view);
+    for (const log of [this.#neighbour, ReplayLog.restore(this.#storage, this.#slot === 0 ? 1 : 0, RETAINED_BYTES)]) {
+      expect(log.end).toBe(NEIGHBOUR.length);
+      expectBytes(concat(log.read(0)), NEIGHBOUR);
+    }
+  }
+
+  #append(length: number, eventAt: number | undefined, endsEvent: boolean): void {
+    const { end, originBytes } = this.#now;
+    // An origin sends the same bytes again: what was seen before a crash is what comes after it.
+    const bytes =
+      end < this.#seen ? this.#bytes.slice(end, Math.min(this.#seen, end + length)) : noiseBytes(length, end);
+    if (end >= this.#seen && endsEvent) bytes.set([10, 10].slice(-length), Math.max(0, length - 2));
+    const eventStart = eventAt === undefined ? undefined : Math.floor(eventAt * bytes.length);
+    this.#log.append(bytes, eventStart);
+    this.#put(bytes);
+    const lastEvent = eventStart === undefined ? this.#now.lastEvent : end + eventStart;
+    this.#now = { end: end + bytes.length, originBytes: originBytes + bytes.length, lastEvent };
+    bytes.fill(0);
+    if (this.#now.end - this.#flushed.end >= ROW_BYTES) this.#flushed = this.#now;
+  }
+
+  #frame(): void {
+    // No ping before the log has caught up with what readers have seen: see Session.
+    if (this.#now.end < this.#seen) return;
+    const frame = new TextEncoder().encode(`: frame ${++this.#frames}\n\n`);
+    this.#unconfirmed.push({ at: this.#now.end, lifted: this.#log.appendFrame(frame) });
+    this.#put(frame);
+    this.#flushed = this.#now = { ...this.#now, end: this.#now.end + frame.length };
+  }
+
+  async #confirm(syncs: number): Promise<void> {
+    this.#storage.confirm(syncs);
+    this.#committed = this.#flushed;
+    await Promise.all(this.#unconfirmed.splice(0, syncs).map(({ lifted }) => lifted));
+  }
+
+  #crash(): void {
+    this.#storage.crash();
+    this.#unconfirmed = [];
+    this.#now = this.#flushed = this.#committed;
+    this.#log = ReplayLog.restore(this.#storage, this.#slot, RETAINED_BYTES, this.#cache);
+    this.#start = this.#log.start;
+    this.#visibleEnd = this.#now.end;
+    expect(this.#log.hasBarrier).toBe(false);
+  }
+
+  #put(bytes: Uint8Array): void {
+    const end = this.#now.end + bytes.length;
+    if (end > this.#bytes.length) {
+      const grown = new Uint8Array(2 * end);
+      grown.set(this.#bytes);
+      this.#bytes = grown;
+    }
+    this.#bytes.set(bytes, this.#now.end);
+  }
+
+  #check(): void {
+    const log = this.#log;
+    const { end, originBytes, lastEvent } = this.#now;
+    expect({ end: log.end, originBytes: log.originBytes, lastEvent: log.lastEvent }).toEqual({
+      end,
+      originBytes,
+      lastEvent,
+    });
+    expect(log.hasUnflushed).toBe(this.#flushed.end < end);
+    this.#checkRows();
+    this.#checkDropped();
+    this.#checkVisible();
+    const from = Math.max(log.start, end - 9);
+    expectBytes(log.peek(from, 9), this.#bytes.subarray(from, end));
+    const [last, before] = [this.#bytes[end - 1], this.#bytes[end - 2]];
+    expect(log.endsWithEvent()).toBe(end === log.start || (last === 10 && before === 10 && end - log.start > 1));
+  }
+
+  /** I4: rows are contiguous from `start` to what is flushed. */
+  #checkRows(): void {
+    const base = this.#slot * 2 ** 50;
+    const rows = this.#storage.sql.all<{ key: number; length: number }>(
+      "SELECT key, length(data) AS length FROM log WHERE key >= ? AND key < ? ORDER BY key",
+      base,
+      base + 2 ** 50,
+    );
+    let next = this.#log.start;
+    for (const { key, length } of rows) {
+      if (key - base !== next || length > ROW_BYTES || length === 0)
+        expect({ key: key - base, length }).toEqual({ key: next });
+      next += length;
+    }
+    expect(next).toBe(this.#flushed.end);
+  }
+
+  #checkDropped(): void {
+    const { start } = this.#log;
+    const surplus = this.#flushed.end - RETAINED_BYTES;
+    expect(start).toBeGreaterThanOrEqual(this.#start);
+    expect(start).toBeLessThanOrEqual(Math.max(0, surplus));
+    expect(surplus - start).toBeLessThan(ROW_BYTES);
+    this.#start = start;
+  }
+
+  #checkVisible(): void {
+    const { visibleEnd } = this.#log;
+    expect(visibleEnd).toBeGreaterThanOrEqual(this.#visibleEnd);
+    expect(visibleEnd).toBeLessThanOrEqual(Math.min(this.#now.end, ...this.#unconfirmed.map(({ at }) => at)));
+    expect(this.#log.hasBarrier).toBe(this.#unconfirmed.length > 0);
+    if (this.#unconfirmed.length === 0) expect(visibleEnd).toBe(this.#now.end);
+    this.#visibleEnd = visibleEnd;
+    // A reader that follows: `#bytes` below `#seen` is never written with other bytes, see #append and #frame.
+    while (this.#seen < visibleEnd) this.#seen += this.#readAt(this.#seen);
+  }
+
+  /** Returns how many bytes the log gave. */
+  #readAt(offset: number): number {
+    if (offset < this.#log.start) {
+      if (this.#log.visibleEnd <= offset) return 0;
+      expect(() => this.#log.read(offset)).toThrow(OffsetLostError);
+      return this.#log.start - offset;
+    }
+    const pieces = this.#log.read(offset);
+    const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    if (offset >= this.#log.visibleEnd) expect(pieces).toEqual([]);
+    else expect(length).toBeGreaterThan(0);
+    expect(length).toBeLessThanOrEqual(Math.max(0, this.#log.visibleEnd - offset));
+    this.#expectWritten(offset, concat(pieces));
+    const [view] = pieces;
+    if (view && this.#views.length < 30 && offset + view.length <= this.#seen) this.#views.push({ offset, view });
+    return length;
+  }
+
+  #expectWritten(offset: number, bytes: Uint8Array): void {
+    expectBytes(bytes, this.#bytes.subarray(offset, offset + bytes.length));
+  }
+}

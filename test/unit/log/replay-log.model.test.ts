@@ -1,0 +1,46 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { ModelledLog, type Step } from "./model.ts";
+
+const RUNS = 60;
+const fraction = fc.integer({ min: 0, max: 999 }).map((n) => n / 1_000);
+
+const append = fc.record({
+  do: fc.constant("append" as const),
+  length: fc.oneof(
+    { weight: 6, arbitrary: fc.integer({ min: 1, max: 300 }) },
+    { weight: 3, arbitrary: fc.integer({ min: 1, max: 6_000 }) },
+    { weight: 1, arbitrary: fc.integer({ min: 30_000, max: 150_000 }) },
+  ),
+  eventAt: fc.option(fraction, { nil: undefined }),
+  endsEvent: fc.boolean(),
+});
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 10, arbitrary: append },
+  { weight: 2, arbitrary: fc.constant({ do: "frame" as const }) },
+  { weight: 1, arbitrary: fc.constant({ do: "barrier" as const }) },
+  { weight: 2, arbitrary: fc.constant({ do: "flush" as const }) },
+  { weight: 1, arbitrary: fc.constant({ do: "commit" as const }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("confirm" as const), syncs: fc.constantFrom(1, 2, Infinity) }) },
+  { weight: 1, arbitrary: fc.constant({ do: "crash" as const }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("read" as const), at: fraction }) },
+);
+
+it("the log does in 10,000 random steps what an array would", async () => {
+  let taken = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(0 as const, 1 as const),
+      fc.array(step, { maxLength: 400, size: "max" }),
+      async (slot, steps) => {
+        const log = new ModelledLog(slot);
+        for (const next of steps) await log.take(next);
+        log.checkAll();
+        taken += steps.length;
+      },
+    ),
+    { seed: 8, numRuns: RUNS },
+  );
+  expect(taken).toBeGreaterThan(10_000);
+});
