@@ -78,6 +78,18 @@ describe("the log", () => {
     expect(concat(log.read(0))).toEqual(concat([noiseBytes(5), FRAME, noiseBytes(5, 5)]));
   });
 
+  it("asks for the sync of a frame when the frame is written", () => {
+    const storage = newStorage();
+    const writtenAtSync: number[][] = [];
+    const sync = () => {
+      writtenAtSync.push(rowLengths(storage));
+      return storage.sync();
+    };
+    const log = ReplayLog.create({ sql: storage.sql, transaction: (work) => work(), sync }, 0, 1_000);
+    void log.appendFrame(FRAME);
+    expect(writtenAtSync).toEqual([[FRAME.length]]);
+  });
+
   it("keeps a frame hidden that could not be synced, and says so", async () => {
     const storage = newStorage();
     const log = ReplayLog.create(storage, 0, 1_000);
