@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { ModelledLog, type Step } from "./model.ts";
+import { ModelledLog, type Step } from "./modelled-log.ts";
 
 const RUNS = 60;
 const fraction = fc.integer({ min: 0, max: 999 }).map((n) => n / 1_000);
