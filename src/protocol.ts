@@ -28,8 +28,11 @@ export const MAX_IDEMPOTENCY_KEY_LENGTH = 255;
 export const STREAM_PATH = "/v1/stream";
 export const LOOKUP_PATH = "/v1/streams/lookup";
 
-/** How a session ended. `done` is the only success; `failed` endings carry their code. */
-export type FailureCode = "origin_lost" | "origin_truncated" | "origin_timeout" | "interrupted" | "too_long";
+/** The endings of an answer that was not completed. */
+export const FAILURE_CODES = ["origin_lost", "origin_truncated", "origin_timeout", "interrupted", "too_long"] as const;
+export type FailureCode = (typeof FAILURE_CODES)[number];
+
+/** How a session ended. `done` is the only success. */
 export type SessionEnd = "done" | "stopped" | "replaced" | "refused" | FailureCode;
 
 /** One session in a lookup answer: llama-server's fields, then ours. Times are whole Unix seconds. */

@@ -1,71 +1,68 @@
 /**
  * The Durable Object of one conversation of one tenant: it holds at most one live session, keeps it alive when no client
- * is there, and answers replay, stop and lookup. Only this class holds `ctx`.
- *
- *     kept        current
- *   ┌───────┐   ┌──────────────┐
- *   │ ended │   │ asking/live/ │     kept: the session before, only while the origin has not taken the current
- *   │       │   │ ended        │     one; if the origin refuses it, the kept one is current again
- *   └───────┘   └──────────────┘
+ * is there, and answers replay, stop and lookup. Only this class holds `ctx`. What follows what is decided elsewhere
+ * (succession.ts, join.ts, expiry.ts, producer/phase.ts); here it is done.
  */
 import { DurableObject } from "cloudflare:workers";
 import { type Config, configOf } from "../config.ts";
-import { ApiError, badRequest, type ErrorBody, errorResponse, fenced, notFound } from "../errors.ts";
+import { ApiError, badRequest, errorResponse, fenced } from "../errors.ts";
 import { Origin } from "../origin/origin.ts";
-import { EVENT_STREAM, JSON_TYPE, type LookupRow, lookupMatches, SESSION_HEADER } from "../protocol.ts";
-import type { Slot } from "./log/keys.ts";
-import { ReplayLog } from "./log/replay-log.ts";
-import type { LogStorage } from "./log/sql.ts";
+import { type LookupRow, lookupMatches } from "../protocol.ts";
+import type { ActiveSession } from "./active-session.ts";
+import { answer, answerHead, refusal, refusalError, unknownSession } from "./answer.ts";
+import { systemClock } from "./clock.ts";
+import { isExpired, nextAlarm } from "./expiry.ts";
+import { isReplacedAt, joins, remember } from "./join.ts";
 import { decode, type ReplayRequest, type StartRequest, type StopAnswer, type StopRequest } from "./messages.ts";
-import { PendingStops } from "./pending-stops.ts";
-import { Producer, type Refusal } from "./producer.ts";
-import { readFrom } from "./reader.ts";
-import { Records, StorageVersionError } from "./records.ts";
-import { Session, type SessionHost, type SessionRecord } from "./session.ts";
+import { failureCode, failureError } from "./producer/failures.ts";
+import { PendingStops, STOP_GRACE_MS } from "./producer/pending-stops.ts";
+import type { Verdict } from "./producer/phase.ts";
+import { StorageVersionError } from "./records.ts";
+import { lookupRow } from "./session/lookup-row.ts";
+import type { Session } from "./session/session.ts";
+import { endOf } from "./session/session-state.ts";
+import { SessionStore } from "./session-store.ts";
 import { storageOf } from "./storage.ts";
-
-/** An object that pulls with no client attached is killed after 70 s at the earliest; a beating alarm prevents it. */
-const HEARTBEAT_MS = 25_000;
-
-/** Between two tries to stop a generation at an origin that cannot be reached. */
-const STOP_RETRY_MS = 10_000;
-
-/** A session and what belongs to it in this object. */
-interface Entry {
-  readonly session: Session;
-  readonly slot: Slot;
-  readonly producer: Producer;
-  refusal: Refusal | ApiError | undefined;
-}
+import { type Change, type Effect, type Pair, succeed } from "./succession.ts";
 
 export class Conversation extends DurableObject<Env> {
   readonly #config: Config;
   readonly #origin: Origin;
-  readonly #storage: LogStorage;
-  readonly #records: Records;
+  readonly #sessions: SessionStore;
   readonly #pendingStops: PendingStops;
   /** Restored from its rows after a restart. */
-  #current: Entry | undefined;
-  #kept: Entry | undefined;
-  /** Resolves when the origin has heard of every stop so far. Not restored: what it waits for is over by then. */
+  #pair: Pair<ActiveSession> = { current: undefined, previous: undefined };
+  /** What is stored cannot be read: it stays until the alarm, or a new request, and is no answer until then. */
+  #unreadable: StorageVersionError | undefined;
+  /** Settles when every stop so far was tried. Not restored: what it waits for is over by then. */
   #slotFreed: Promise<void> = Promise.resolve();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#config = configOf(env);
     this.#origin = new Origin(this.#config.origin);
-    this.#storage = storageOf(ctx.storage);
-    this.#records = new Records(this.#storage.sql);
-    this.#pendingStops = new PendingStops(ctx.storage.sql);
+    const storage = storageOf(ctx.storage);
+    this.#pendingStops = new PendingStops(storage.sql);
+    this.#sessions = new SessionStore(storage, this.#origin, this.#config, systemClock, {
+      onAccepted: (session) => this.#accepted(session),
+      onEnd: logEnd,
+      onError: (session, error) => {
+        const member = this.#memberOf(session);
+        if (member) this.#interrupt(member, error);
+      },
+    });
     this.#restore();
   }
 
-  /** The streams: POST /generate starts (or joins) a session, GET and HEAD /replay read it. Only the Worker calls it. */
+  /** The streams: a start begins or joins a session, a replay reads it. Only the Worker calls it. */
   override async fetch(request: Request): Promise<Response> {
     try {
       const message = decode(request);
-      if ("start" in message) return await this.#generate(await this.#enter(message.start, request));
-      return await this.#replay(message.replay);
+      if ("replay" in message) return await this.#replay(message.replay);
+      const { session } = await this.#joinOrBegin(message.start, request);
+      await session.settled();
+      const { state } = session.record;
+      return state.phase === "refused" ? refusal(state.failure) : await answer(session, 0);
     } catch (error) {
       if (error instanceof ApiError) return errorResponse(error);
       throw error;
@@ -74,296 +71,207 @@ export class Conversation extends DurableObject<Env> {
 
   /** The rows of those of `ids` that name the current session, one for each time it is named. */
   lookup(ids: readonly string[]): (LookupRow | undefined)[] {
-    const session = this.#current?.session;
-    return ids.map((id) => (session && lookupMatches(id, session.record.id) ? session.lookupRow() : undefined));
+    const session = this.#present?.session;
+    return ids.map((id) => (session && lookupMatches(id, session.record.id) ? lookupRow(session) : undefined));
   }
 
   /**
-   * Ends the session of exactly this id and forgets it: nothing can be replayed afterwards. Frees the GPU. With a fence
-   * that names another session it does nothing but say which one the conversation has.
+   * Ends the session of exactly this id and forgets it: nothing can be replayed afterwards. Frees the GPU; that it is to be
+   * freed is stored before this returns. With a fence that names another session it only says which one there is.
    */
   async stop({ id, session }: StopRequest): Promise<StopAnswer> {
-    const current = this.#current;
-    if (current?.session.record.id === id) {
-      const by = current.session.record.session;
-      if (session !== undefined && session !== by) return { replacedBy: by };
-      if (current.session.isLive) {
-        current.session.finish("stopped");
-        this.ctx.waitUntil(this.#freeSlot(current.producer));
-      }
-      await this.#fallBack(current, id);
-    } else if (this.#kept?.session.record.id === id) {
-      this.#discard(this.#kept);
-      this.#kept = undefined;
+    const current = this.#pair.current?.session.record;
+    if (session !== undefined && current?.id === id && current.session !== session) {
+      return { replacedBy: current.session };
     }
+    if (this.#change({ type: "stopped", id })) await this.#rearm();
     return { replacedBy: undefined };
   }
 
-  /** The heartbeat of a live session, the expiry of the ended one, the retry of stops that the origin has not heard. */
+  /** The heartbeat of a live session, the expiry of an ended one, the retry of stops that the origin has not acknowledged. */
   override async alarm(): Promise<void> {
-    if (!this.#pendingStops.isEmpty) await this.#pendingStops.retry(this.#origin, Date.now());
-    const session = this.#current?.session;
-    if (!session || this.#alarmTime(session) <= Date.now()) await this.#forgetAll();
-    else await this.#armAlarm();
+    await this.#retryStops();
+    if (!this.#present) this.#change({ type: "expired" });
+    await this.#rearm();
   }
 
-  async #enter(start: StartRequest, request: Request): Promise<Entry> {
+  async #joinOrBegin(start: StartRequest, request: Request): Promise<ActiveSession> {
     const body = new Uint8Array(await request.arrayBuffer());
-    return this.#joinable(start) ?? this.#begin(start, body);
+    const current = this.#present;
+    const decision = joins(start, current?.session.record);
+    if (decision instanceof ApiError) throw decision;
+    return current && decision === "join" ? current : this.#begin(start, body);
   }
 
-  async #generate(entry: Entry): Promise<Response> {
-    const { session } = entry;
-    while (session.isLive && session.record.contentType === undefined) await session.changed();
-    if (entry.refusal instanceof ApiError) throw entry.refusal;
-    if (entry.refusal) {
-      const { status, contentType, body } = entry.refusal;
-      return new Response(body, { status, headers: { "Content-Type": contentType } });
-    }
-    return await this.#answer(session, 0);
-  }
-
-  /** The session that this request is a retry of: the SDK's network dropped, and the GPU is not to work twice. */
-  #joinable(start: StartRequest): Entry | undefined {
-    const record = this.#current?.session.record;
-    if (!record || record.id !== start.id || record.path !== start.path) return undefined;
-    if (start.isRetry && start.bodyHash === record.replacedHash && start.bodyHash !== record.bodyHash) {
-      throw new ApiError(409, "conversation_replaced", "A newer request took this conversation over");
-    }
-    const hasSameKey = start.idempotencyKey !== undefined && start.idempotencyKey === record.idempotencyKey;
-    const hasSameBody = start.bodyHash === record.bodyHash;
-    if (hasSameKey && !hasSameBody) {
-      throw new ApiError(422, "invalid_request_error", "This Idempotency-Key was used with another request body");
-    }
-    if (!hasSameKey && !(start.isRetry && hasSameBody)) return undefined;
-    return record.end === null || record.end === "done" ? this.#current : undefined;
+  /** The current session, unless it has expired: an alarm may be late. */
+  get #present(): ActiveSession | undefined {
+    const { current } = this.#pair;
+    return current && !isExpired(current.state, Date.now(), this.#config.sessionTtlMs) ? current : undefined;
   }
 
   /** Makes the new session the current one, durably, before anything is awaited: of two POSTs at once the last wins. */
-  #begin(start: StartRequest, body: Uint8Array): Entry {
-    this.#records.create();
-    const replacedHash = this.#current?.session.isLive ? this.#current.session.record.bodyHash : undefined;
-    if (this.#current) this.#replace(this.#current);
-    const slot: Slot = this.#kept?.slot === 0 ? 1 : 0;
-    const record: SessionRecord = {
-      session: crypto.randomUUID(),
-      originId: crypto.randomUUID(),
-      abandonedIds: [],
-      id: start.id,
-      path: start.path,
-      family: start.family,
-      wantsStream: start.wantsStream,
-      idempotencyKey: start.idempotencyKey,
-      bodyHash: start.bodyHash,
-      startedAt: Date.now(),
-      reattached: 0,
-      contentType: undefined,
-      completedAt: undefined,
-      end: null,
-      error: undefined,
-      lostFrom: undefined,
-      replacedHash,
-    };
-    const log = ReplayLog.create(this.#storage, slot, this.#config.retainedBytes);
-    const session = new Session(record, log, this.#host(slot));
-    const entry = this.#entry(session, slot, body);
-    this.#current = entry;
-    this.#records.add(slot, JSON.stringify(record), body);
-    this.ctx.waitUntil(this.#run(entry));
-    return entry;
-  }
-
-  /** The end of `old`, which is kept if the origin had taken it. */
-  #replace(old: Entry): void {
-    if (old.session.isLive) {
-      const message = "A newer request took this conversation over";
-      old.session.finish("replaced", { code: 409, message, type: "conversation_replaced" });
-      this.ctx.waitUntil(this.#freeSlot(old.producer));
-    }
-    if (old.session.record.contentType === undefined) {
-      this.#discard(old);
-    } else {
-      if (this.#kept) this.#discard(this.#kept);
-      this.#kept = old;
-    }
-  }
-
-  /** Stops the origin's work for a session that has ended. The next question to the origin waits for it. */
-  #freeSlot(producer: Producer): Promise<void> {
-    this.#slotFreed = Promise.all([this.#slotFreed, producer.stop()]).then(() => undefined);
-    return this.#slotFreed;
-  }
-
-  /** One session from the request to its end. Runs whether or not a client is there. */
-  async #run(entry: Entry): Promise<void> {
-    await this.#guarded(entry, async () => {
-      await this.#armAlarm();
-      await this.#slotFreed;
-      if (!entry.session.isLive) return;
-      await this.#settle(entry, entry.producer.run());
-    });
-  }
-
-  /** A session that was live when the object died goes on. */
-  async #resume(entry: Entry): Promise<void> {
-    await this.#guarded(entry, async () => {
-      await this.#armAlarm();
-      await this.#settle(entry, entry.producer.resume());
-    });
-  }
-
-  async #settle(entry: Entry, production: Promise<Refusal | ApiError | undefined>): Promise<void> {
-    const refusal = await production;
-    if (refusal && entry.session.isLive) await this.#refuse(entry, refusal);
-  }
-
-  /** Whatever goes wrong with a session, it ends, and its alarm is set to the expiry. */
-  async #guarded(entry: Entry, work: () => Promise<void>): Promise<void> {
+  #begin(start: StartRequest, body: Uint8Array): ActiveSession {
+    const before = this.#pair.current?.session;
+    const wasLive = before?.isLive === true;
+    this.#change({ type: "replacing" });
+    const now = Date.now();
+    const replaced = wasLive ? { bodyHash: before.record.bodyHash, length: before.log.end, at: now } : undefined;
+    const remembered = remember(before?.record.replaced ?? [], replaced, now - this.#config.sessionTtlMs);
     try {
-      await work();
+      if (this.#unreadable) this.#sessions.deleteUnreadable();
+      this.#unreadable = undefined;
+      const slot = this.#pair.previous?.slot === 0 ? 1 : 0;
+      const member = this.#sessions.create(start, body, slot, remembered);
+      this.#change({ type: "begun", member });
+      this.ctx.waitUntil(this.#run(member, "start"));
+      return member;
     } catch (error) {
-      this.#interrupt(entry, error);
+      // What could not be stored does not exist; the session before, if it is kept, can be replayed.
+      this.#pair = { current: this.#pair.previous, previous: undefined };
+      throw error;
     }
-    if (this.#current === entry) await this.#armAlarm();
   }
 
-  #accept(session: Session, contentType: string): void {
-    // What the session before left is gone for good with this one's first byte.
-    if (this.#kept) this.#discard(this.#kept);
-    this.#kept = undefined;
-    session.accept(contentType);
-  }
-
-  /** The origin did not take the request: it never was a session, and the one before is current again. */
-  async #refuse(entry: Entry, refusal: Refusal | ApiError): Promise<void> {
-    entry.refusal = refusal;
-    entry.session.finish("refused", refusal instanceof ApiError ? refusal.body : refusalError(refusal));
-    if (this.#current === entry) await this.#fallBack(entry);
-    else this.#discard(entry);
-  }
-
-  /** Without `entry`: the session that was kept is the current one again, unless it bears the `forgotten` id, too. */
-  async #fallBack(entry: Entry, forgotten?: string): Promise<void> {
-    const kept = this.#kept;
-    if (!kept || kept.session.record.id === forgotten) {
-      await this.#forgetAll();
-      return;
+  /** One session from the request, or from a restart, to its end. Runs whether or not a client is there. */
+  async #run(member: ActiveSession, from: "start" | "restart"): Promise<void> {
+    const { session, producer } = member;
+    try {
+      await this.#armAlarm();
+      if (from === "start") await this.#slotFreed;
+      const verdict: Verdict = session.isLive ? await producer.run(from) : { is: "ended_elsewhere" };
+      this.#conclude(member, verdict);
+    } catch (error) {
+      this.#interrupt(member, error);
     }
-    this.#discard(entry);
-    this.#current = kept;
-    this.#kept = undefined;
-    await this.#armAlarm();
+    await this.#rearm();
+  }
+
+  #conclude(member: ActiveSession, verdict: Verdict): void {
+    const { session } = member;
+    switch (verdict.is) {
+      case "ended":
+        if (verdict.end === "done") {
+          session.finish("done");
+        } else {
+          session.finish(failureCode(verdict.end), failureError(verdict.end, this.#config));
+          this.#freeSlot(member);
+        }
+        break;
+      case "refused":
+        session.refuse(verdict.failure, refusalError(verdict.failure));
+        this.#change({ type: "refused", member });
+        // Not by the origin's own word: it may have the request all the same.
+        if (verdict.failure instanceof ApiError) this.#freeSlot(member);
+        break;
+      case "ended_elsewhere":
+        this.#pendingStops.settle(session.record.originId);
+        this.ctx.waitUntil(this.#retryStops());
+        break;
+      default:
+        verdict satisfies never;
+    }
   }
 
   /** Something of ours failed: the session ends, and says so. */
-  #interrupt({ session, producer }: Entry, error: unknown): void {
+  #interrupt(member: ActiveSession, error: unknown): void {
     console.error(error);
-    if (!session.isLive) return;
+    if (!member.session.isLive) return;
     const message = "The gateway failed in the middle of the answer";
-    session.finish("interrupted", { code: 500, message, type: "interrupted" });
-    this.ctx.waitUntil(this.#freeSlot(producer));
+    member.session.finish("interrupted", { code: 500, message, type: "interrupted" });
+    this.#freeSlot(member);
   }
 
   async #replay({ id, session: named, from, isHead }: ReplayRequest): Promise<Response> {
-    const session = this.#current?.session;
+    if (this.#unreadable) throw new ApiError(503, "interrupted", this.#unreadable.message, { cause: this.#unreadable });
+    const session = this.#present?.session;
     if (session?.record.id !== id) throw unknownSession();
-    if (this.#alarmTime(session) <= Date.now()) throw unknownSession();
-    if (named !== undefined && named !== session.record.session) throw fenced(named, session.record.session);
+    const { record } = session;
+    if (named !== undefined && named !== record.session) throw fenced(named, record.session);
     if (from === undefined) throw badRequest("Invalid 'from' offset");
-    if (isHead) return new Response(null, { headers: answerHeaders(session) });
-    return await this.#answer(session, from);
+    if (named === undefined && isReplacedAt(record, from)) throw fenced(`whose length was ${from}`, record.session);
+    return isHead ? answerHead(session, from) : await answer(session, from);
   }
 
-  async #answer(session: Session, from: number): Promise<Response> {
-    if (!session.isEventStream) await session.ended();
-    const { error, end } = session.record;
-    if (!session.isEventStream) {
-      if (end === "stopped") throw new ApiError(409, "conversation_stopped", "The conversation was stopped");
-      if (error) throw new ApiError(error.code, error.type, error.message);
+  /** Returns whether the change had effects. All of them happen in this turn. */
+  #change(change: Change<ActiveSession>): boolean {
+    const [pair, effects] = succeed(this.#pair, change);
+    this.#pair = pair;
+    for (const effect of effects) this.#apply(effect);
+    return effects.length > 0;
+  }
+
+  #apply(effect: Effect<ActiveSession>): void {
+    const { member } = effect;
+    switch (effect.do) {
+      case "end": {
+        const message = "A newer request took this conversation over";
+        const error = { code: 409, message, type: "conversation_replaced" } as const;
+        if (effect.as === "stopped") member.session.finish("stopped");
+        else member.session.finish("replaced", error);
+        this.#freeSlot(member);
+        break;
+      }
+      case "delete":
+        this.#sessions.delete(member);
+        break;
+      default:
+        effect satisfies never;
     }
-    if (from < session.log.start || session.hasLost(from)) throw badRequest("Stream offset lost, please restart");
-    const stream = readFrom(session, from);
-    const body = session.isEventStream ? stream : await new Response(stream).arrayBuffer();
-    return new Response(body, { headers: answerHeaders(session) });
   }
 
-  /** The next heartbeat of a live session, the expiry of an ended one, Unix milliseconds. */
-  #alarmTime({ record }: Session): number {
-    const { completedAt } = record;
-    return completedAt === undefined ? Date.now() + HEARTBEAT_MS : completedAt + this.#config.sessionTtlMs;
+  /** I10: stops at the origin what the session that has ended began there; first of all, writes down that it must. */
+  #freeSlot({ session, producer }: ActiveSession): void {
+    const { originId, abandonedIds } = session.record;
+    const now = Date.now();
+    const isAnswered = producer.close();
+    const until = now + this.#config.maxGenerationMs;
+    this.#pendingStops.add([originId, ...abandonedIds], until, isAnswered ? 0 : now + STOP_GRACE_MS);
+    this.#slotFreed = this.#retryStops();
+    this.ctx.waitUntil(this.#slotFreed.then(() => this.#rearm()));
+  }
+
+  async #retryStops(): Promise<void> {
+    if (!this.#pendingStops.isEmpty) await this.#pendingStops.retry(this.#origin, Date.now());
+  }
+
+  /** The alarm for what is there; of an object that holds nothing, nothing is left, and it ceases to exist. */
+  async #rearm(): Promise<void> {
+    if (this.#pair.current || !this.#pendingStops.isEmpty) await this.#armAlarm();
+    else await this.ctx.storage.deleteAll();
   }
 
   async #armAlarm(): Promise<void> {
-    const session = this.#current?.session;
-    const times = session ? [this.#alarmTime(session)] : [];
-    if (!this.#pendingStops.isEmpty) times.push(Date.now() + STOP_RETRY_MS);
+    const { current } = this.#pair;
+    const now = Date.now();
+    const times = current ? [nextAlarm(current.state, now, this.#config.sessionTtlMs)] : [];
+    if (!this.#pendingStops.isEmpty) times.push(now + this.#pendingStops.retryMs);
     if (times.length > 0) await this.ctx.storage.setAlarm(Math.min(...times));
   }
 
-  /** An empty object: no rows, no alarm; it ceases to exist. But for stops that the origin has still to hear. */
-  async #forgetAll(): Promise<void> {
-    const entries = [this.#current, this.#kept].filter((entry) => entry !== undefined);
-    this.#current = undefined;
-    this.#kept = undefined;
-    if (this.#pendingStops.isEmpty) {
-      for (const { session } of entries) session.log.detach();
-      await this.ctx.storage.deleteAll();
-    } else {
-      for (const entry of entries) this.#discard(entry);
-      await this.#armAlarm();
-    }
+  #accepted(session: Session): void {
+    const member = this.#memberOf(session);
+    if (member) this.#change({ type: "accepted", member });
+    // What an earlier connection may have brought to the origin after all is not wanted: this one has the answer.
+    const { abandonedIds } = session.record;
+    if (abandonedIds.length === 0) return;
+    this.#pendingStops.add(abandonedIds, Date.now() + this.#config.maxGenerationMs, 0);
+    this.ctx.waitUntil(this.#retryStops());
   }
 
-  #discard(entry: Entry): void {
-    entry.session.log.delete();
-    this.#records.delete(entry.slot);
-  }
-
-  #host(slot: Slot): SessionHost {
-    return {
-      now: () => Date.now(),
-      newId: () => crypto.randomUUID(),
-      saveRecord: (record) => {
-        if (record.end === null) this.#records.save(slot, JSON.stringify(record));
-        else this.#records.saveWithoutRequest(slot, JSON.stringify(record));
-      },
-      onEnd: logEnd,
-      onError: (session, error) => {
-        const entry = [this.#current, this.#kept].find((candidate) => candidate?.session === session);
-        if (entry) this.#interrupt(entry, error);
-      },
-    };
-  }
-
-  #entry(session: Session, slot: Slot, request: Uint8Array | undefined): Entry {
-    const producer = new Producer(session, request, this.#origin, this.#config, {
-      accepted: (contentType) => this.#accept(session, contentType),
-      delivered: () => {
-        this.#records.saveWithoutRequest(slot, JSON.stringify(session.record));
-        session.barrier();
-      },
-      unheard: (originIds) => {
-        this.#pendingStops.add(originIds, Date.now() + this.#config.maxGenerationMs);
-        this.ctx.waitUntil(this.#armAlarm());
-      },
-    });
-    return { session, slot, producer, refusal: undefined };
+  #memberOf(session: Session): ActiveSession | undefined {
+    return [this.#pair.current, this.#pair.previous].find((member) => member?.session === session);
   }
 
   #restore(): void {
-    if (!this.#records.exists) return;
-    const sessions = this.#records.sessions();
-    if (sessions instanceof StorageVersionError) throw sessions;
-    const entries = sessions.map(({ slot, record: text }): Entry => {
-      const record = JSON.parse(text) as SessionRecord;
-      const log = ReplayLog.restore(this.#storage, slot, this.#config.retainedBytes);
-      const session = new Session(record, log, this.#host(slot));
-      return this.#entry(session, slot, session.isLive ? this.#records.request(slot) : undefined);
-    });
-    // Only the current one can be live; a clock that stepped back does not make it the older one.
-    entries.sort((a, b) => Number(b.session.isLive) - Number(a.session.isLive) || startOf(b) - startOf(a));
-    [this.#current, this.#kept] = entries;
-    if (this.#current?.session.isLive) this.ctx.waitUntil(this.#resume(this.#current));
+    const stored = this.#sessions.restore();
+    if (stored instanceof StorageVersionError) {
+      this.#unreadable = stored;
+      return;
+    }
+    const [current, previous] = stored;
+    if (!current) return;
+    this.#pair = { current, previous };
+    if (current.session.isLive) this.ctx.waitUntil(this.#run(current, "restart"));
     else this.ctx.waitUntil(this.#ensureAlarm());
   }
 
@@ -373,32 +281,9 @@ export class Conversation extends DurableObject<Env> {
   }
 }
 
-function startOf({ session }: Entry): number {
-  return session.record.startedAt;
-}
-
-function unknownSession(): ApiError {
-  return notFound("No session of this conversation: it is unknown, expired or stopped");
-}
-
-/** One line a session: what an operator needs to see how it went. No conversation id, no text. */
+/** One line per session: what an operator needs to see how it went. No conversation id, no text. */
 function logEnd({ record, log }: Session): void {
-  const ms = (record.completedAt ?? record.startedAt) - record.startedAt;
-  const { session, end, reattached } = record;
-  console.log(JSON.stringify({ event: "session_end", session, end, bytes: log.end, reattached, ms }));
-}
-
-function answerHeaders(session: Session): Headers {
-  const headers = new Headers({ "Cache-Control": "no-store", [SESSION_HEADER]: session.record.session });
-  // Before the origin has answered, what the request asked for is all there is to go by.
-  headers.set("Content-Type", session.record.contentType ?? (session.isEventStream ? EVENT_STREAM : JSON_TYPE));
-  // llama-server sends it too: proxies in front of us are not to collect events.
-  if (session.isEventStream) headers.set("X-Accel-Buffering", "no");
-  return headers;
-}
-
-/** What the origin said, as the last event for readers that were already waiting for its answer. */
-function refusalError(refusal: Refusal): ErrorBody {
-  const said = new TextDecoder().decode(refusal.body);
-  return { code: refusal.status, message: `The origin refused the request: ${said}`, type: "server_error" };
+  const { session, state, reattached, startedAt } = record;
+  const ms = "at" in state ? state.at - startedAt : 0;
+  console.log(JSON.stringify({ event: "session_end", session, end: endOf(state), bytes: log.end, reattached, ms }));
 }

@@ -16,7 +16,8 @@
  * It is written with every record, so a session of an older version becomes one of this version when it is saved.
  *
  *   none    before versions were written: read as 1
- *   1       the table as `create` makes it; a record is a JSON object
+ *   1       the table as `create` makes it; a record is a JSON object (session/session-record.ts has both forms)
+ *   2       the record's state is one value, and it remembers the sessions that were replaced
  *
  * A change that a reader of the version before would misread takes the next number. In all versions the table is called
  * `log`, and has its versions in `origin_bytes` at the keys -1 and -2, so that an older gateway knows what it cannot read.
@@ -27,7 +28,7 @@ import type { Sql } from "./log/sql.ts";
 /** A row holds 2 MB at most on Cloudflare. */
 const PART_BYTES = 1_000_000;
 
-const VERSION = 1;
+const VERSION = 2;
 
 /** The sessions can be neither continued nor replayed: a newer gateway stored them, and was then rolled back. */
 export class StorageVersionError extends Error {
@@ -91,6 +92,12 @@ export class Records {
     );
     const newest = Math.max(0, ...sessions.map(({ version }) => version));
     return newest > VERSION ? new StorageVersionError(newest) : sessions;
+  }
+
+  /** Whether the request of a session is kept. */
+  holds(slot: Slot): boolean {
+    const query = "SELECT 1 FROM log WHERE key = ? AND data IS NOT NULL";
+    return this.#sql.all(query, recordKey(slot)).length > 0;
   }
 
   /** The request of a session, as long as it is kept. */

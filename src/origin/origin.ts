@@ -1,44 +1,25 @@
 /**
- * One llama-server and the calls we make of it. Requests are built from scratch, never from the client's request: its
- * signal, its key and its other headers stay out unless named here.
+ * One llama-server and the calls that a conversation makes of it. Requests are built from scratch, never from the
+ * client's request: its signal, its key and its other headers stay out unless named here.
+ *
+ * What stands between us and the server (a tunnel, an ingress, a captive portal) may answer in its place. Only what has
+ * llama-server's own shape counts as its word; all else says that it was not reached.
  */
 import type { OriginConfig } from "../config.ts";
 import { ApiError } from "../errors.ts";
-import { CONVERSATION_HEADER, LOOKUP_PATH, STREAM_PATH } from "../protocol.ts";
-
-/** What of the client's request headers means something to a llama-server. */
-const FORWARDED_REQUEST_HEADERS = ["Accept", "Content-Type"] as const;
-
-/** Say something about one connection, or about the origin's own idea of CORS and of our key: not for the client. */
-const DROPPED_RESPONSE_HEADERS = [
-  "Access-Control-Allow-Credentials",
-  "Access-Control-Allow-Headers",
-  "Access-Control-Allow-Methods",
-  "Access-Control-Allow-Origin",
-  "Access-Control-Expose-Headers",
-  "Connection",
-  "Keep-Alive",
-  "Server",
-  "Set-Cookie",
-  "Transfer-Encoding",
-] as const;
+import { CONVERSATION_HEADER, EVENT_STREAM, LOOKUP_PATH, STREAM_PATH } from "../protocol.ts";
+import { isOwnError, readAtMost } from "./origin-answer.ts";
 
 /** llama-server answers short questions, and the head of a replay, at once; one that takes longer is not there. */
 const ANSWER_TIMEOUT_MS = 10_000;
+/** A lookup of one id is one row; llama-server's error answers are under a kilobyte, and go to the client verbatim. */
+const MAX_ANSWER_BYTES = 65_536;
 
 /**
  * llama-server says keep-alive and closes after an event stream all the same; a request that is sent just then fails
- * within milliseconds, unseen by the server (1 in 1,000 measured). Within this time such a failure is worth another try,
- * as browsers do it.
+ * within milliseconds, unseen by the server (1 in 1,000 measured).
  */
 export const STALE_CONNECTION_MS = 1_000;
-/** Several connections of the pool may have been closed at once. */
-const STALE_CONNECTION_TRIES = 3;
-
-/** A tunnel's or proxy's own answer in place of the origin's: the origin may never have seen the request, or still work on it. */
-export function isTunnelStatus(status: number): boolean {
-  return status === 502 || status === 504 || (status >= 520 && status <= 527) || status === 530;
-}
 
 /** What the origin knows of a session. `unsupported`: it has no replay at all. `unreachable`: no usable answer. */
 export type OriginSession =
@@ -46,10 +27,29 @@ export type OriginSession =
   | { readonly state: "unknown" | "unsupported" | "unreachable" };
 
 /** What came of a stop. `unsupported`: the origin has no such route; there, closing the connection stops. */
-export type StopResult = "heard" | "unsupported" | "unreachable";
+export type StopResult = "acknowledged" | "unsupported" | "unreachable";
 
-/** The answer to a re-attach. `lost`: the origin is there and cannot go on from that byte. */
-export type Attachment = { readonly response: Response } | "lost" | "unreachable";
+/**
+ * The answer to a re-attach. `unknown`: the origin has no such session. `lost`: it has, but no longer from that byte on.
+ * `loading`: it has, and cannot go on yet.
+ */
+export type Attachment = { readonly response: Response } | "unknown" | "lost" | "loading" | "unreachable";
+
+/** The answer to a request. */
+export type Opening =
+  /** The head of the answer. */
+  | { readonly opened: Response }
+  /** The origin's own error answer, or one that needs the owner: the request is over. */
+  | { readonly refused: { status: number; contentType: string; body: Uint8Array } | ApiError }
+  /** The origin's answer did not reach us; the origin may have the request. */
+  | { readonly noAnswer: ApiError };
+
+/** By status, where the origin itself refuses to go on. */
+const ATTACH_REFUSALS: Readonly<Record<number, "unknown" | "lost" | "loading">> = {
+  400: "lost",
+  404: "unknown",
+  503: "loading",
+};
 
 export class Origin {
   readonly #config: OriginConfig;
@@ -59,39 +59,26 @@ export class Origin {
   }
 
   /**
-   * The strict path: the request as the client sent it, the answer as the origin gave it. The client's leaving closes
-   * the origin's connection, which is how llama-server learns to stop. Throws ApiError 502 when the origin is not there.
-   */
-  async forward(request: Request, body: Uint8Array | undefined): Promise<Response> {
-    const url = new URL(request.url);
-    const headers = this.#headers();
-    for (const name of FORWARDED_REQUEST_HEADERS) {
-      const value = request.headers.get(name);
-      if (value !== null) headers.set(name, value);
-    }
-    const init: RequestInit = { method: request.method, headers, signal: request.signal };
-    if (body) init.body = body;
-    const response = this.#checkKey(await this.#fetchFresh(url.pathname + url.search, init));
-    const answer = new Response(response.body, response);
-    for (const name of DROPPED_RESPONSE_HEADERS) answer.headers.delete(name);
-    return answer;
-  }
-
-  /**
    * Asks for an answer under a conversation id of our own: it goes on at the origin whatever happens to the connection;
-   * only `stop` ends it. Throws what fetch throws when the connection fails before the answer's head.
+   * only `stop` ends it. Never throws.
    */
-  async generate(path: string, body: Uint8Array, originId: string, signal: AbortSignal): Promise<Response> {
+  async generate(path: string, body: Uint8Array, originId: string, signal: AbortSignal): Promise<Opening> {
     const headers = this.#headers();
     headers.set("Content-Type", "application/json");
     headers.set(CONVERSATION_HEADER, originId);
-    return this.#checkKey(await this.#fetch(path, { method: "POST", headers, body, signal }));
+    try {
+      const response = await this.#fetch(path, { method: "POST", headers, body, signal });
+      const isAnswer = response.status === 200 && /^(text\/event-stream|application\/json)\b/.test(typeOf(response));
+      return isAnswer ? { opened: response } : await notOpened(response);
+    } catch (cause) {
+      return { noAnswer: originUnreachable(cause) };
+    }
   }
 
   /** Goes on reading a session at byte `from` of the origin's answer. Aborting `signal` also ends the answer's body. */
   async attach(originId: string, from: number, signal: AbortSignal): Promise<Attachment> {
     const byQuery = await this.#attachTo(`${STREAM_PATH}?conv_id=${encodeURIComponent(originId)}&from=${from}`, signal);
-    if (byQuery !== "lost") return byQuery;
+    if (byQuery !== "unknown") return byQuery;
     // Older builds take the id in the path and know no other form.
     return await this.#attachTo(`${STREAM_PATH}/${encodeURIComponent(originId)}?from=${from}`, signal);
   }
@@ -100,16 +87,14 @@ export class Origin {
   async find(originId: string): Promise<OriginSession> {
     try {
       const body = JSON.stringify({ conversation_ids: [originId] });
-      return await inTime(async (signal): Promise<OriginSession> => {
+      const found = await inTime(async (signal): Promise<OriginSession> => {
         const response = await this.#fetch(LOOKUP_PATH, { method: "POST", headers: this.#headers(), body, signal });
-        const text = await response.text();
-        if (response.status === 404 || response.status === 405) return { state: "unsupported" };
-        if (response.status !== 200) return { state: "unreachable" };
-        const rows: unknown = JSON.parse(text);
-        if (!Array.isArray(rows)) return { state: "unsupported" };
-        const totalBytes: unknown = rows[0]?.total_bytes;
-        return typeof totalBytes === "number" ? { state: "known", totalBytes } : { state: "unknown" };
+        const text = new TextDecoder().decode(await readAtMost(response, MAX_ANSWER_BYTES));
+        if (response.status === 200) return sessionIn(text);
+        const hasNoLookup = (response.status === 404 || response.status === 405) && isOwnError(response.headers, text);
+        return { state: hasNoLookup ? "unsupported" : "unreachable" };
       });
+      return found.state === "unknown" ? await this.#confirmUnknown(originId) : found;
     } catch {
       // Refused, cut, timed out or not JSON: whoever asked tries again or gives up by its own deadline.
       return { state: "unreachable" };
@@ -121,19 +106,28 @@ export class Origin {
     const id = encodeURIComponent(originId);
     for (const path of [`${STREAM_PATH}?conv_id=${id}`, `${STREAM_PATH}/${id}`]) {
       try {
-        const status = await inTime(async (signal) => {
-          const response = await this.#fetchFresh(path, { method: "DELETE", headers: this.#headers(), signal });
-          await response.body?.cancel();
-          return response.status;
+        const isDenied = await inTime(async (signal) => {
+          const response = await this.#fetchTwice(path, { method: "DELETE", headers: this.#headers(), signal });
+          const text = new TextDecoder().decode(await readAtMost(response, MAX_ANSWER_BYTES));
+          if (response.status === 204 || response.status === 200) return false;
+          if (response.status === 404 && isOwnError(response.headers, text)) return true;
+          throw new Error(`Status ${response.status}`);
         });
-        if (status === 204) return "heard";
-        if (status >= 500) return "unreachable";
+        if (!isDenied) return "acknowledged";
       } catch {
-        // Refused, cut or timed out: whoever asked tries again.
+        // Refused, cut, timed out, or answered by something else: whoever asked tries again.
         return "unreachable";
       }
     }
     return "unsupported";
+  }
+
+  /** A router lists nothing while the session's model loads, and then says so where the session is read. */
+  async #confirmUnknown(originId: string): Promise<OriginSession> {
+    const attachment = await inTime((signal) => this.attach(originId, 0, signal));
+    if (attachment === "unknown" || attachment === "unreachable") return { state: attachment };
+    if (typeof attachment !== "string") await attachment.response.body?.cancel();
+    return { state: "known", totalBytes: 0 };
   }
 
   async #attachTo(path: string, signal: AbortSignal): Promise<Attachment> {
@@ -142,10 +136,12 @@ export class Origin {
       const response = await inTime((late) =>
         this.#fetch(path, { headers: this.#headers(), signal: AbortSignal.any([signal, late]) }),
       );
-      if (response.status === 200) return { response };
-      await response.body?.cancel();
-      // 503: the model is being loaded. What a proxy answers says nothing about the session. All else is the origin's no.
-      return response.status >= 500 || response.status === 429 ? "unreachable" : "lost";
+      if (response.status === 200 && typeOf(response).startsWith(EVENT_STREAM)) {
+        return { response };
+      }
+      const text = new TextDecoder().decode(await readAtMost(response, MAX_ANSWER_BYTES));
+      if (!isOwnError(response.headers, text)) return "unreachable";
+      return ATTACH_REFUSALS[response.status] ?? "unreachable";
     } catch {
       return "unreachable";
     }
@@ -157,28 +153,47 @@ export class Origin {
     return headers;
   }
 
-  /** A fetch that a connection which the origin has just closed does not fail. */
-  async #fetchFresh(path: string, init: RequestInit): Promise<Response> {
-    for (let tries = 1; ; tries++) {
-      const started = Date.now();
-      try {
-        return await this.#fetch(path, init);
-      } catch (cause) {
-        const isStale = Date.now() - started < STALE_CONNECTION_MS && !init.signal?.aborted;
-        if (!isStale || tries === STALE_CONNECTION_TRIES) throw originUnreachable(cause);
-      }
+  /** For idempotent requests: llama-server may just have closed the connection that the pool gave us. */
+  async #fetchTwice(path: string, init: RequestInit): Promise<Response> {
+    const started = Date.now();
+    try {
+      return await this.#fetch(path, init);
+    } catch (cause) {
+      if (Date.now() - started > STALE_CONNECTION_MS || init.signal?.aborted) throw cause;
+      return await this.#fetch(path, init);
     }
   }
 
   #fetch(path: string, init: RequestInit): Promise<Response> {
     return fetch(this.#config.url + path, { ...init, redirect: "manual" });
   }
+}
 
-  /** The client's key was right, or it would not have come so far: this 401 is about ours, and is not for the client. */
-  #checkKey(response: Response): Response {
-    if (response.status !== 401) return response;
-    throw new ApiError(502, "origin_unreachable", "The llama-server behind the gateway refuses the gateway's own key");
+function typeOf(response: Response): string {
+  return response.headers.get("Content-Type") ?? "";
+}
+
+/** An answer to a request that is no answer of the model. */
+async function notOpened(response: Response): Promise<Opening> {
+  const { status, headers } = response;
+  const body = await readAtMost(response, MAX_ANSWER_BYTES);
+  if (isOwnError(headers, new TextDecoder().decode(body))) {
+    // The client's key was right, or it would not have come so far: this one is about ours, and is not for the client.
+    if (status === 401) return { refused: keyRejected() };
+    return { refused: { status, contentType: typeOf(response), body } };
   }
+  const message = `Something in front of the llama-server answered ${status} (${typeOf(response) || "no type"}) in its place`;
+  const error = new ApiError(502, "origin_unreachable", message);
+  // Turned away before the server, or sent elsewhere: nothing there has the request. Any other may be a tunnel's timeout.
+  return status < 500 ? { refused: error } : { noAnswer: error };
+}
+
+/** The row of a lookup answer. */
+function sessionIn(text: string): OriginSession {
+  const rows: unknown = JSON.parse(text);
+  if (!Array.isArray(rows)) return { state: "unsupported" };
+  const totalBytes: unknown = rows[0]?.total_bytes;
+  return typeof totalBytes === "number" ? { state: "known", totalBytes } : { state: "unknown" };
 }
 
 /** Gives `request` a signal that is aborted when it takes too long. Leaves no timer behind: one keeps an object awake. */
@@ -190,6 +205,12 @@ async function inTime<T>(request: (signal: AbortSignal) => Promise<T>): Promise<
   } finally {
     clearTimeout(timer);
   }
+}
+
+function keyRejected(): ApiError {
+  const message =
+    "The llama-server behind the gateway rejected the gateway's key (set --origin-key or ORIGIN_API_KEY to its --api-key)";
+  return new ApiError(502, "origin_unreachable", message);
 }
 
 export function originUnreachable(cause: unknown): ApiError {

@@ -2,7 +2,7 @@
 import type { Context } from "hono";
 import type { AppEnv } from "../context.ts";
 import { notFound } from "../errors.ts";
-import { Origin } from "../origin/origin.ts";
+import { forward } from "../origin/strict.ts";
 import { readBody } from "./request-body.ts";
 
 /**
@@ -39,7 +39,7 @@ export async function passthrough(c: Context<AppEnv>): Promise<Response> {
   const request = c.req.raw;
   // llama-server reads the whole body before it does anything, so nothing is gained by handing it on in pieces.
   const body = request.body ? await readBody(request, maxRequestBytes) : undefined;
-  return await new Origin(origin).forward(request, body);
+  return await forward(origin, request, body);
 }
 
 /** A route that is closed unless the owner's configuration names it. */

@@ -99,7 +99,7 @@ describe("an object", () => {
     const { alarm } = await stored("alice/expires");
     expect(alarm).toBeGreaterThan(Date.now() + 3_500_000);
     await runInDurableObject(object("alice/expires"), (_, { storage }) => {
-      storage.sql.exec("UPDATE log SET record = json_set(record, '$.completedAt', 0)");
+      storage.sql.exec("UPDATE log SET record = json_set(record, '$.state.at', 0)");
     });
     await abortAllDurableObjects();
     expect(await runDurableObjectAlarm(object("alice/expires"))).toBe(true);
@@ -143,8 +143,9 @@ describe("stop", () => {
     expect((await replay("stopped")).status).toBe(404);
     expect(await lookup(["stopped"])).toEqual([]);
     expect((await stop("stopped")).status).toBe(204);
-    expect(await stored("alice/stopped")).toEqual({ tables: 0, alarm: null });
     await until("the slot is free", async () => (await originStats(originUrl)).busy_slots === before.busy_slots);
+    await until("nothing is stored", async () => (await stored("alice/stopped")).tables === 0);
+    expect(await stored("alice/stopped")).toEqual({ tables: 0, alarm: null });
   });
 
   it("reaches a request that still waits at the origin", async () => {

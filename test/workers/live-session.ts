@@ -1,9 +1,11 @@
 /** The parts of a conversation without the object around them. */
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
+import { systemClock } from "../../src/conversation/clock.ts";
 import { ReplayLog } from "../../src/conversation/log/replay-log.ts";
 import { Records } from "../../src/conversation/records.ts";
-import { Session, type SessionRecord } from "../../src/conversation/session.ts";
+import { Session } from "../../src/conversation/session/session.ts";
+import type { SessionRecord } from "../../src/conversation/session/session-record.ts";
 import { storageOf } from "../../src/conversation/storage.ts";
 
 /** Runs `work` with the storage of an object that nobody else uses. */
@@ -11,22 +13,33 @@ export function withStorage<T>(name: string, work: (storage: DurableObjectStorag
   return runInDurableObject(env.CONVERSATION.getByName(`alice/${name}`), (_, { storage }) => work(storage));
 }
 
-/** A live session on a log of its own; its host saves nothing. */
-export function liveSession(storage: DurableObjectStorage, record: Partial<SessionRecord> = {}): Session {
-  return sessionOn(storage, record, () => storage.sync());
+/** A live session whose origin has accepted; its host saves nothing. */
+export function liveSession(storage: DurableObjectStorage): Session {
+  return sessionOn(storage, () => storage.sync());
 }
 
 /** The same with a disk that confirms when `sync` says so. */
-export function sessionOn(
-  storage: DurableObjectStorage,
-  record: Partial<SessionRecord>,
-  sync: () => Promise<void>,
-): Session {
+export function sessionOn(storage: DurableObjectStorage, sync: () => Promise<void>): Session {
   const logStorage = storageOf(storage);
   new Records(logStorage.sql).create();
   const log = ReplayLog.create({ ...logStorage, sync }, 0, 1_000_000);
   const ignore = () => {};
-  const host = { now: () => Date.now(), newId: () => "new id", saveRecord: ignore, onEnd: ignore, onError: ignore };
-  const live = { end: null, family: "chat" as const, contentType: "text/event-stream", abandonedIds: [] as string[] };
-  return new Session({ ...live, ...record } as SessionRecord, log, host);
+  const host = { save: ignore, storedRequest: () => undefined, onAccepted: ignore, onEnd: ignore, onError: ignore };
+  const record: SessionRecord = {
+    session: "s",
+    originId: "o",
+    abandonedIds: [],
+    brokenRequests: 0,
+    id: "c",
+    path: "/v1/chat/completions",
+    family: "chat",
+    wantsStream: true,
+    idempotencyKey: undefined,
+    bodyHash: "00",
+    startedAt: Date.now(),
+    reattached: 0,
+    replaced: [],
+    state: { phase: "streaming", contentType: "text/event-stream" },
+  };
+  return new Session(record, log, host, systemClock, true);
 }

@@ -97,8 +97,9 @@ describe("an object that dies in the middle of an answer", () => {
     // Back to the moment before the first word to the origin, which knows nothing of this id.
     await runInDurableObject(env.CONVERSATION.getByName("alice/unsent"), (_, { storage: { sql } }) => {
       sql.exec("DELETE FROM log WHERE key >= 0");
-      sql.exec("UPDATE log SET record = json_remove(record, '$.contentType', '$.completedAt')");
-      sql.exec("UPDATE log SET record = json_set(record, '$.originId', 'unsent', '$.end', NULL)");
+      sql.exec(
+        "UPDATE log SET record = json_set(record, '$.originId', 'unsent', '$.state', json('{\"phase\":\"asking\"}'))",
+      );
       sql.exec("UPDATE log SET data = ?", new TextEncoder().encode(chatBody({ tokens: 7 })));
     });
     await abortAllDurableObjects();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ReplayLog } from "../../src/conversation/log/replay-log.ts";
-import { readFrom } from "../../src/conversation/reader.ts";
 import { Records } from "../../src/conversation/records.ts";
+import { readFrom } from "../../src/conversation/session/reader.ts";
 import { storageOf } from "../../src/conversation/storage.ts";
 import { liveSession, sessionOn, withStorage } from "./live-session.ts";
 
@@ -27,7 +27,7 @@ describe("the table of a conversation", () => {
       records.save(1, "saved");
       expect(records.request(1)).toEqual(request);
       expect(records.request(0)).toBeUndefined();
-      expect(records.sessions()).toEqual([{ slot: 1, version: 1, record: "saved" }]);
+      expect(records.sessions()).toEqual([{ slot: 1, version: 2, record: "saved" }]);
       records.saveWithoutRequest(1, record);
       expect(records.request(1)).toBeUndefined();
       expect(count(storage, "true")).toBe(1);
@@ -140,7 +140,7 @@ describe("a reader", () => {
       const reader = readFrom(session, 0).getReader();
       const asked = Array.from({ length: 8 }, () => reader.read());
       const bytes = randomBytes(300_000);
-      for (let at = 0; at < bytes.length; at += 1_000) session.append(bytes.subarray(at, at + 1_000));
+      for (let at = 0; at < bytes.length; at += 1_000) session.append(bytes.subarray(at, at + 1_000), true);
       session.finish("done");
       const got: number[] = [];
       for (const { value } of await Promise.all(asked)) got.push(...(value ?? []));
@@ -152,12 +152,11 @@ describe("a reader", () => {
   it("sees nothing of an answer before it is stored that the answer has begun", async () => {
     await withStorage("begun", async (storage) => {
       const synced = Promise.withResolvers<void>();
-      const session = sessionOn(storage, {}, () => synced.promise);
+      const session = sessionOn(storage, () => synced.promise);
       const reader = readFrom(session, 0).getReader();
       const first = reader.read();
-      session.barrier();
-      session.append(new Uint8Array([1]));
-      session.append(new Uint8Array([2]));
+      session.append(new Uint8Array([1]), true);
+      session.append(new Uint8Array([2]), true);
       expect(session.log.end).toBe(2);
       expect(session.log.read(0)).toEqual([]);
       synced.resolve();
@@ -169,7 +168,7 @@ describe("a reader", () => {
 
   it("is cut off, not left waiting, when the end of an answer cannot be stored", async () => {
     await withStorage("end not stored", async (storage) => {
-      const session = sessionOn(storage, {}, () => Promise.reject(new Error("the disk is full")));
+      const session = sessionOn(storage, () => Promise.reject(new Error("the disk is full")));
       const rest = readFrom(session, 0).getReader().read();
       session.finish("origin_lost", { code: 502, message: "lost", type: "origin_lost" });
       await expect(rest).rejects.toThrow("broke off");

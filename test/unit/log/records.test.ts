@@ -114,12 +114,12 @@ describe("the version of stored sessions", () => {
     const records = recordsOn(storage);
     expect(version()).toBeNull();
     records.save(1, "a");
-    expect(version()).toBe(1);
+    expect(version()).toBe(2);
     records.add(1, "b", noiseBytes(1));
-    expect(version()).toBe(1);
+    expect(version()).toBe(2);
     storage.sql.run("UPDATE log SET origin_bytes = NULL");
     records.saveWithoutRequest(1, "c");
-    expect(version()).toBe(1);
+    expect(version()).toBe(2);
   });
 
   it("that is newer is refused by name, and nothing of it is read or changed", () => {
@@ -130,7 +130,7 @@ describe("the version of stored sessions", () => {
     const refusal = records.sessions();
     expect(refusal).toBeInstanceOf(StorageVersionError);
     expect(refusal).toMatchObject({
-      message: "The conversation was stored in version 3; this gateway reads versions up to 1",
+      message: "The conversation was stored in version 3; this gateway reads versions up to 2",
     });
     expect(new LogRows(storage.sql, 1).last()?.offset).toBe(10);
   });

@@ -2,7 +2,7 @@
  * One client being fed from an offset. It pulls: when the client takes no bytes nothing is asked of the session, so a
  * stalled client costs neither memory nor anybody's time. Its offset is all the state there is.
  */
-import { OffsetLostError } from "./log/replay-log.ts";
+import { OffsetLostError } from "../log/replay-log.ts";
 import type { Session } from "./session.ts";
 
 /**
@@ -18,7 +18,8 @@ class Reader implements UnderlyingSource<Uint8Array> {
   readonly #session: Session;
   readonly #from: number;
   #offset: number;
-  #isAttached = true;
+  /** Leaves the audience; `undefined` once it has left. */
+  #leaveAudience: (() => void) | undefined;
   /** Ends the pull that waits for the session to change. */
   #endPull: (() => void) | undefined;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
@@ -27,7 +28,7 @@ class Reader implements UnderlyingSource<Uint8Array> {
     this.#session = session;
     this.#from = from;
     this.#offset = from;
-    session.attach();
+    this.#leaveAudience = session.audience.join();
   }
 
   pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> | undefined {
@@ -35,7 +36,7 @@ class Reader implements UnderlyingSource<Uint8Array> {
     this.#controller = controller;
     return new Promise((resolve) => {
       this.#endPull = resolve;
-      this.#session.onChange(this.#wake);
+      this.#session.audience.onChange(this.#wake);
     });
   }
 
@@ -51,7 +52,7 @@ class Reader implements UnderlyingSource<Uint8Array> {
       this.#endPull = undefined;
       endPull();
     } else {
-      this.#session.onChange(this.#wake);
+      this.#session.audience.onChange(this.#wake);
     }
   };
 
@@ -60,8 +61,9 @@ class Reader implements UnderlyingSource<Uint8Array> {
    * within a pull: else the first of several pieces could bring on the next pull before the last was handed over.
    */
   #serve(controller: ReadableStreamDefaultController<Uint8Array>): boolean {
-    if (!this.#isAttached) return true;
+    if (!this.#leaveAudience) return true;
     try {
+      if (this.#from < this.#session.bodyStart) throw new OffsetLostError("The origin answered with no event stream");
       if (!this.#session.isLive && this.#session.hasLost(this.#from)) {
         throw new OffsetLostError(`The answer broke off before ${this.#from}`);
       }
@@ -83,7 +85,7 @@ class Reader implements UnderlyingSource<Uint8Array> {
   }
 
   #leave(): void {
-    if (this.#isAttached) this.#session.detach();
-    this.#isAttached = false;
+    this.#leaveAudience?.();
+    this.#leaveAudience = undefined;
   }
 }

@@ -1,0 +1,75 @@
+/** A session as an HTTP answer: the stream from an offset, the finished JSON, or why there is neither. */
+import { ApiError, badRequest, type ErrorBody, notFound } from "../errors.ts";
+import { EVENT_STREAM, JSON_TYPE, SESSION_HEADER } from "../protocol.ts";
+import { readFrom } from "./session/reader.ts";
+import type { Session } from "./session/session.ts";
+import { contentTypeOf, type OriginRefusal, type StartFailure } from "./session/session-state.ts";
+
+/** The session's bytes from `from` on. A JSON answer comes when it is complete. */
+export async function answer(session: Session, from: number): Promise<Response> {
+  if (!session.isEventStream) await untilEnded(session);
+  checkReadable(session, from);
+  if (session.isEventStream) return new Response(readFrom(session, from), { headers: answerHeaders(session) });
+  const start = session.bodyStart + from;
+  const { readable, writable } = new FixedLengthStream(Math.max(0, session.log.end - start));
+  // A reader that leaves, or whose bytes are dropped, ends the pipe: the connection then tells.
+  readFrom(session, start)
+    .pipeTo(writable)
+    .catch(() => {});
+  return new Response(readable, { headers: answerHeaders(session) });
+}
+
+/** As `answer`, without the bytes, and at once. */
+export function answerHead(session: Session, from: number): Response {
+  checkReadable(session, from);
+  return new Response(null, { headers: answerHeaders(session) });
+}
+
+/** The answer to a request that did not become a session. */
+export function refusal(failure: StartFailure): Response {
+  if (failure instanceof ApiError) throw failure;
+  const { status, contentType, body } = failure;
+  return new Response(body, { status, headers: { "Content-Type": contentType, "Cache-Control": "no-store" } });
+}
+
+/** The same as the last event for readers that were already waiting. */
+export function refusalError(failure: StartFailure): ErrorBody {
+  if (failure instanceof ApiError) return failure.body;
+  const { status, body }: OriginRefusal = failure;
+  const message = `The origin refused the request: ${new TextDecoder().decode(body)}`;
+  return { code: status, message, type: "server_error" };
+}
+
+export function unknownSession(): ApiError {
+  return notFound("No session of this conversation: it is unknown, expired or stopped");
+}
+
+/** Whoever waits for a JSON answer is a reader: the producer hands on at once what comes. */
+async function untilEnded(session: Session): Promise<void> {
+  const leave = session.audience.join();
+  try {
+    await session.ended();
+  } finally {
+    leave();
+  }
+}
+
+function checkReadable(session: Session, from: number): void {
+  const { state } = session.record;
+  if (!session.isEventStream && state.phase === "ended") {
+    if (state.end === "stopped") throw new ApiError(409, "conversation_stopped", "The conversation was stopped");
+    if (state.error) throw new ApiError(state.error.code, state.error.type, state.error.message);
+  }
+  const offset = session.bodyStart + from;
+  if (offset < session.log.start || session.hasLost(offset)) throw badRequest("Stream offset lost, please restart");
+}
+
+function answerHeaders(session: Session): Headers {
+  const headers = new Headers({ "Cache-Control": "no-store", [SESSION_HEADER]: session.record.session });
+  // Before the origin has answered, what the request asked for is all there is to go by.
+  const contentType = contentTypeOf(session.record.state) ?? (session.isEventStream ? EVENT_STREAM : JSON_TYPE);
+  headers.set("Content-Type", contentType);
+  // llama-server sends it too: proxies in front of us are not to collect events.
+  if (session.isEventStream) headers.set("X-Accel-Buffering", "no");
+  return headers;
+}

@@ -1,0 +1,42 @@
+/** Whether a POST is a retry of the request whose answer is being made. Pure. */
+import { ApiError } from "../errors.ts";
+import type { StartRequest } from "./messages.ts";
+import type { Replaced, SessionRecord } from "./session/session-record.ts";
+import { endOf } from "./session/session-state.ts";
+
+/** How many replaced requests a conversation remembers, for the TTL of an answer: a late retry of one begins nothing. */
+const MAX_REPLACED = 256;
+
+/**
+ * `join`: the client gets the current session from its first byte, and the GPU does not work twice. `begin`: it is a new
+ * request. An error: neither.
+ */
+export function joins(start: StartRequest, current: SessionRecord | undefined): "join" | "begin" | ApiError {
+  if (!current || current.id !== start.id || current.path !== start.path) return "begin";
+  const hasSameBody = start.bodyHash === current.bodyHash;
+  const hasSameKey = start.idempotencyKey !== undefined && start.idempotencyKey === current.idempotencyKey;
+  if (start.isRetry && !hasSameBody && current.replaced.some(({ bodyHash }) => bodyHash === start.bodyHash)) {
+    return new ApiError(409, "conversation_replaced", "A newer request took this conversation over");
+  }
+  if (hasSameKey && !hasSameBody) {
+    return new ApiError(422, "invalid_request_error", "This Idempotency-Key was used with another request body");
+  }
+  if (!hasSameKey && !(start.isRetry && hasSameBody)) return "begin";
+  const end = endOf(current.state);
+  return end === null || end === "done" ? "join" : "begin";
+}
+
+/** What a new session remembers: the replaced ones that `before` remembered, and `before` itself if it was `replaced` now. */
+export function remember(before: readonly Replaced[], replaced: Replaced | undefined, oldestAt: number): Replaced[] {
+  const all = replaced ? [...before, replaced] : before;
+  return all.filter(({ at }) => at >= oldestAt).slice(-MAX_REPLACED);
+}
+
+/**
+ * Whether a client without a fence that asks from this byte has bytes of a session that was replaced: a reader that was
+ * told of the replacement comes back at exactly that session's length. A reader of the new session stands at that very byte
+ * by chance only: one of an answer's some thousand bytes, in one of its breaks.
+ */
+export function isReplacedAt(record: SessionRecord, from: number): boolean {
+  return from > 0 && record.replaced.some(({ length }) => length === from);
+}

@@ -1,0 +1,167 @@
+/**
+ * What a producer does next, as a pure function of what it does and what it saw.
+ *
+ *           ┌────── resend: the origin says unknown twice, no byte is stored      ◀─────┐
+ *  start ─▶ asking ── no answer ─▶ finding ── known ─▶ attaching ── head ─▶ reading ── complete ─▶ done
+ *           │                      ▲  ▲                    ▲                  │  │
+ *           └─ head ─▶ reading     │  └── drop, no byte ───┼──────────────────┘  │
+ *              restart ────────────┘                       └──────── drop ───────┘
+ *
+ *  no way on ─▶ refused · origin_lost · origin_truncated · interrupted
+ *  a limit ─▶ origin_timeout · too_long · too_large       outside ─▶ ended_elsewhere (stopped, replaced)
+ *
+ * I9: a prompt is sent again only if no byte of an answer is stored, the request wanted a stream, and the origin said twice
+ * that it knows nothing of it.
+ */
+import type { StartFailure } from "../session/session-state.ts";
+import type { Failure } from "./failures.ts";
+
+/** Why the producer looks for the session at the origin. */
+export type Cause =
+  /** The request got no answer. `wasQuick`: the connection failed at once, so it met no origin. */
+  | { readonly kind: "no_answer"; readonly failure: StartFailure; readonly wasQuick: boolean }
+  | { readonly kind: "restarted" }
+  /** The connection ended before the answer. `bodyEnded`: cleanly. */
+  | { readonly kind: "dropped"; readonly bodyEnded: boolean };
+
+export type Verdict =
+  | { readonly is: "ended"; readonly end: "done" | Failure }
+  | { readonly is: "refused"; readonly failure: StartFailure }
+  | { readonly is: "ended_elsewhere" };
+
+export type Phase =
+  /** `resend`: the request goes out once more; `hasBroken` if the one before broke on its way. */
+  | { readonly name: "asking"; readonly resend: { readonly hasBroken: boolean } | undefined }
+  | { readonly name: "finding"; readonly cause: Cause }
+  | { readonly name: "attaching"; readonly cause: Cause }
+  /** `isFirst`: the request's own connection. */
+  | { readonly name: "reading"; readonly isFirst: boolean }
+  | { readonly name: "over"; readonly verdict: Verdict };
+
+export type Observation =
+  | { readonly saw: "head" }
+  | { readonly saw: "refused"; readonly failure: StartFailure }
+  | { readonly saw: "no_answer"; readonly failure: StartFailure; readonly wasQuick: boolean }
+  | { readonly saw: "known" | "unknown" | "unsupported" | "unreachable" | "lost" }
+  /** The connection is over. `grew`: it brought whole events to the log. */
+  | { readonly saw: "end"; readonly bodyEnded: boolean; readonly isComplete: boolean; readonly grew: boolean }
+  | { readonly saw: "limit"; readonly end: "origin_timeout" | "too_long" | "too_large" }
+  | { readonly saw: "ended_elsewhere" };
+
+/** What holds at the time of the observation. */
+export interface Facts {
+  /** The request's `stream` field: llama-server forgets JSON answers, and cannot be asked for them again. */
+  readonly wantsStream: boolean;
+  /** The answer is an event stream: it can be attached to. */
+  readonly isEventStream: boolean;
+  /** The request is still stored, and has not been sent too often. */
+  readonly mayResend: boolean;
+  /** Bytes of the answer are in the log. */
+  readonly hasBytes: boolean;
+}
+
+/** The phase after `seen`. Throws on a pair that cannot be; `over` is final. */
+export function next(phase: Phase, seen: Observation, facts: Facts): Phase {
+  if (phase.name === "over") return phase;
+  if (seen.saw === "limit") return ended(seen.end);
+  if (seen.saw === "ended_elsewhere") return over({ is: "ended_elsewhere" });
+  switch (phase.name) {
+    case "asking":
+      return afterAsking(seen);
+    case "finding":
+      return afterFinding(phase.cause, seen, facts);
+    case "attaching":
+      return afterAttaching(phase.cause, seen, facts);
+    case "reading":
+      return afterReading(phase.isFirst, seen, facts);
+    default:
+      return phase satisfies never;
+  }
+}
+
+function afterAsking(seen: Observation): Phase {
+  switch (seen.saw) {
+    case "head":
+      return { name: "reading", isFirst: true };
+    case "refused":
+      return over({ is: "refused", failure: seen.failure });
+    case "no_answer":
+      return { name: "finding", cause: { kind: "no_answer", failure: seen.failure, wasQuick: seen.wasQuick } };
+    default:
+      throw impossible("asking", seen);
+  }
+}
+
+function afterFinding(cause: Cause, seen: Observation, facts: Facts): Phase {
+  switch (seen.saw) {
+    case "known":
+      return facts.wantsStream ? { name: "attaching", cause } : giveUp(cause, seen.saw, facts);
+    case "unknown":
+      if (facts.wantsStream && facts.mayResend) {
+        return { name: "asking", resend: { hasBroken: cause.kind !== "restarted" } };
+      }
+      return giveUp(cause, seen.saw, facts);
+    case "unsupported":
+    case "unreachable":
+      return giveUp(cause, seen.saw, facts);
+    default:
+      throw impossible("finding", seen);
+  }
+}
+
+function afterAttaching(cause: Cause, seen: Observation, facts: Facts): Phase {
+  switch (seen.saw) {
+    case "head":
+      return { name: "reading", isFirst: false };
+    case "lost":
+    case "unreachable":
+      return giveUp(cause, seen.saw, facts);
+    default:
+      throw impossible("attaching", seen);
+  }
+}
+
+function afterReading(isFirst: boolean, seen: Observation, facts: Facts): Phase {
+  if (seen.saw !== "end") throw impossible("reading", seen);
+  if (seen.isComplete) return ended("done");
+  // There is no second connection for a JSON answer.
+  if (!facts.isEventStream) return ended("origin_lost");
+  const cause: Cause = { kind: "dropped", bodyEnded: seen.bodyEnded };
+  if (!facts.hasBytes) return { name: "finding", cause };
+  // A clean end proves little on a way through proxies; a second one with nothing more to say proves it.
+  const isAllThereIs = seen.bodyEnded && !isFirst && !seen.grew;
+  return isAllThereIs ? ended("origin_truncated") : { name: "attaching", cause };
+}
+
+/** There is no way to the rest of the answer, after `saw`. */
+function giveUp(cause: Cause, saw: "known" | "unknown" | "unsupported" | "unreachable" | "lost", facts: Facts): Phase {
+  switch (cause.kind) {
+    case "no_answer":
+      return giveUpUnanswered(cause, saw, facts);
+    case "restarted":
+      // A JSON answer that goes on at the origin, or an origin without replay: this gateway cannot go on with it.
+      return ended(saw === "known" || saw === "unsupported" ? "interrupted" : "origin_lost");
+    case "dropped":
+      return ended(cause.bodyEnded && facts.hasBytes ? "origin_truncated" : "origin_lost");
+    default:
+      return cause satisfies never;
+  }
+}
+
+/** Of a request that the origin does not have, its client may try again; of one that it has or had, not. */
+function giveUpUnanswered(cause: Cause & { kind: "no_answer" }, saw: string, facts: Facts): Phase {
+  const mayBeThere = facts.wantsStream ? saw === "lost" : saw === "known" || (saw === "unknown" && !cause.wasQuick);
+  return mayBeThere ? ended("origin_lost") : over({ is: "refused", failure: cause.failure });
+}
+
+function ended(end: "done" | Failure): Phase {
+  return over({ is: "ended", end });
+}
+
+function over(verdict: Verdict): Phase {
+  return { name: "over", verdict };
+}
+
+function impossible(name: Phase["name"], seen: Observation): Error {
+  return new Error(`A producer cannot see "${seen.saw}" while ${name}`);
+}
