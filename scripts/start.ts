@@ -10,13 +10,9 @@ import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join, relative, resolve } from "node:path";
-import nodeProcess from "node:process";
 import { parseArgs } from "node:util";
 import { startDemoOrigin } from "../demo/origin.ts";
 import { buildBundle, type Gateway, PortInUse, startGateway } from "./gateway.ts";
-
-/** The Workers types declare the global one as `any`. */
-const process: NodeJS.Process = nodeProcess;
 
 const HELP = `Usage: npm start -- [options]
 

@@ -8,11 +8,7 @@ import { spawn } from "node:child_process";
 import { accessSync, constants as file, rmSync, statSync } from "node:fs";
 import { constants } from "node:os";
 import { join, resolve } from "node:path";
-import nodeProcess from "node:process";
 import { NO_NETWORK } from "./gateway.ts";
-
-/** The Workers types declare the global one as `any`. */
-const process: NodeJS.Process = nodeProcess;
 
 const ROOT = resolve(import.meta.dirname, "..");
 const ALL_PROJECTS = ["unit", "workers", "conformance", "e2e"];

@@ -7,7 +7,6 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import nodeProcess from "node:process";
 import type { TestProject } from "vitest/node";
 import { startDemoOrigin } from "../../demo/origin.ts";
 import { RING_BYTES } from "../../demo/replay-ring.ts";
@@ -58,7 +57,7 @@ export default async function startTargets(project: TestProject): Promise<() => 
 }
 
 async function startOrigin(): Promise<{ target: Target; close(): Promise<void> }> {
-  const launcher = nodeProcess.env.LLAMA_SERVER;
+  const launcher = process.env.LLAMA_SERVER;
   const apiKey = `${ORIGIN_KEY},${OTHER_ORIGIN_KEY}`;
   if (launcher) {
     const server = await startLlamaServer(launcher, { apiKey });

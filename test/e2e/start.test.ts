@@ -8,7 +8,6 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import nodeProcess from "node:process";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { startOrigin, type TestOrigin } from "../support/origin.ts";
 import { until, within } from "../support/wait.ts";
@@ -27,7 +26,7 @@ class Command {
 
   constructor(file: string, args: string[]) {
     // What the user's shell has set would change what is tested.
-    const { API_KEYS: _, ORIGIN_API_KEY: __, ...env } = nodeProcess.env;
+    const { API_KEYS: _, ORIGIN_API_KEY: __, ...env } = process.env;
     this.#child = spawn(file, args, { cwd: ROOT, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
     this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => {
       this.stdout += text;
@@ -55,7 +54,7 @@ class Command {
 
   /** As Ctrl-C in a terminal: everybody in the foreground gets it. */
   interrupt(): void {
-    nodeProcess.kill(-this.pid, "SIGINT");
+    process.kill(-this.pid, "SIGINT");
   }
 
   /** One signal to the one process that was started, as by a service manager; returns its exit code. */

@@ -7,7 +7,6 @@ import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import nodeProcess from "node:process";
 import { until } from "./wait.ts";
 
 export interface LlamaServerOptions {
@@ -51,7 +50,7 @@ export async function startLlamaServer(launcher: string, options: LlamaServerOpt
   if (pid === undefined) throw new Error(`Cannot start llama-server at ${launcher}`);
   // A test run that ends in any way must not leave it behind.
   const kill = () => void child.kill("SIGKILL");
-  nodeProcess.once("exit", kill);
+  process.once("exit", kill);
   const exited = new Promise<void>((done) => child.once("exit", () => done()));
   const log = tailOf(child);
   const url = `http://127.0.0.1:${port}`;
@@ -74,7 +73,7 @@ export async function startLlamaServer(launcher: string, options: LlamaServerOpt
     async kill() {
       kill();
       await exited;
-      nodeProcess.off("exit", kill);
+      process.off("exit", kill);
     },
     stop: () => void child.kill("SIGSTOP"),
     cont: () => void child.kill("SIGCONT"),
@@ -82,14 +81,14 @@ export async function startLlamaServer(launcher: string, options: LlamaServerOpt
 }
 
 function model(launcher: string): string {
-  return resolve(nodeProcess.env.LLAMA_MODEL ?? join(dirname(launcher), "tiny.gguf"));
+  return resolve(process.env.LLAMA_MODEL ?? join(dirname(launcher), "tiny.gguf"));
 }
 
 function slowModel(launcher: string, layers: number): string {
   const file = join(tmpdir(), `holdfast-tiny-${layers}-layers.gguf`);
   if (existsSync(file)) return file;
   const script = join(dirname(resolve(launcher)), "make-tiny-gguf.mjs");
-  const made = spawnSync(nodeProcess.execPath, [script, "--layers", String(layers), "--out", file], {
+  const made = spawnSync(process.execPath, [script, "--layers", String(layers), "--out", file], {
     encoding: "utf8",
   });
   if (made.status !== 0) throw new Error(`Cannot make a model of ${layers} layers: ${made.stderr}`);
