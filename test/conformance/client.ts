@@ -136,7 +136,7 @@ export class Client {
 }
 
 /** The id's bytes, one character a byte, which is how node:http takes a header that is not ASCII. */
-export function idHeader(id: string): Record<string, string> {
+function idHeader(id: string): Record<string, string> {
   return { "x-conversation-id": Buffer.from(id).toString("latin1") };
 }
 
