@@ -4,9 +4,9 @@
  * Everything that a client started is ended by `cleanUp()`, so that a test that failed leaves no slot busy.
  */
 import { randomUUID } from "node:crypto";
+import { until } from "../../tools/wait.ts";
 import { type Answer, type Exchange, type SendOptions, send } from "../support/http.ts";
 import type { Target } from "../support/target.ts";
-import { until } from "../support/wait.ts";
 
 export interface Row {
   conversation_id: string;

@@ -10,8 +10,9 @@ import { join } from "node:path";
 import type { TestProject } from "vitest/node";
 import { startDemoOrigin } from "../../demo/origin.ts";
 import { RING_BYTES } from "../../demo/replay-ring.ts";
-import { buildBundle, startGateway } from "../../scripts/gateway.ts";
-import { startLlamaServer } from "../support/llama-server.ts";
+import { buildBundle, DIST } from "../../tools/bundle.ts";
+import { startGateway } from "../../tools/gateway.ts";
+import { startLlamaServer } from "../../tools/llama-server.ts";
 import type { Target } from "../support/target.ts";
 
 const ORIGIN_KEY = "origin-key";
@@ -29,7 +30,7 @@ const MAX_REQUEST_BYTES = 256 * 1024;
 const DEMO_PACE_MS = 5;
 
 export default async function startTargets(project: TestProject): Promise<() => Promise<void>> {
-  const bundle = await buildBundle();
+  const bundle = await buildBundle(DIST);
   const storage = await mkdtemp(join(tmpdir(), "holdfast-conformance-"));
   const origin = await startOrigin();
   const cleanUp = async () => {

@@ -5,12 +5,12 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { freePort } from "../../tools/ports.ts";
+import { until, within } from "../../tools/wait.ts";
 import { startOrigin, type TestOrigin } from "../support/origin.ts";
-import { until, within } from "../support/wait.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 const READY = "Ctrl-C here stops the gateway";
@@ -278,20 +278,5 @@ function statOf(pid: number): { parent: number; startedAt: string } | undefined 
   } catch {
     // It ended while we were looking.
     return undefined;
-  }
-}
-
-/** Below the ports of outgoing connections, or one of those could take it between two starts. */
-async function freePort(): Promise<number> {
-  const wanted = 20_000 + Math.floor(Math.random() * 12_000);
-  const server = createServer();
-  try {
-    await once(server.listen(wanted, "127.0.0.1"), "listening");
-    return wanted;
-  } catch {
-    // Somebody has it; the next one is probably free.
-    return await freePort();
-  } finally {
-    server.close();
   }
 }

@@ -2,7 +2,7 @@
  * The origin of an end-to-end test: the real llama-server where LLAMA_SERVER names one, else the demo origin.
  */
 import { startDemoOrigin } from "../../demo/origin.ts";
-import { startLlamaServer } from "./llama-server.ts";
+import { startLlamaServer } from "../../tools/llama-server.ts";
 
 export interface TestOrigin {
   url: string;
