@@ -20,6 +20,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ROOT } from "./bundle.ts";
 import { guard, OutputTail } from "./child-process.ts";
+import { removeEmptyDatabases } from "./empty-databases.ts";
 import { freePort, PortInUse } from "./ports.ts";
 import { workerdConfig } from "./workerd-config.ts";
 
@@ -106,6 +107,7 @@ async function startOn(port: number, options: GatewayOptions): Promise<Gateway> 
 
   const given = { ...options.secrets, API_KEYS: options.apiKeys, ORIGIN_API_KEY: options.originKey };
   const secrets = Object.fromEntries(Object.entries(given).filter(([, value]) => value));
+  removeEmptyDatabases(join(storage, STATE_FOLDER));
   const configFile = await writeConfig(storage, port, Object.keys(secrets), options);
   const child = spawnWorkerd(configFile, { ...process.env, ...secrets });
   const pid = child.pid;
@@ -147,6 +149,7 @@ async function startOn(port: number, options: GatewayOptions): Promise<Gateway> 
 /** The answers are in the storage: nobody but its owner reads them. */
 const PRIVATE = { mode: 0o600 };
 const PRIVATE_FOLDER = 0o700;
+const STATE_FOLDER = "state";
 const CONFIG_FILE = "workerd.capnp";
 const PID_FILE = "workerd.pid";
 
@@ -156,7 +159,7 @@ async function writeConfig(
   secrets: readonly string[],
   { bundle, origin, vars, services = {} }: GatewayOptions,
 ): Promise<string> {
-  const state = join(storage, "state");
+  const state = join(storage, STATE_FOLDER);
   await mkdir(state, { recursive: true, mode: PRIVATE_FOLDER });
   // A folder from before it was private.
   await chmod(storage, PRIVATE_FOLDER);
