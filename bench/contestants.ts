@@ -8,11 +8,11 @@
  */
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { startGateway } from "../scripts/gateway.ts";
+import { startGateway } from "../tools/gateway.ts";
+import { freePort } from "../tools/ports.ts";
+import { until } from "../tools/wait.ts";
 import type { Call } from "./load.ts";
 import { Child, pinGateway } from "./processes.ts";
 
@@ -150,37 +150,21 @@ const bare :Workerd.Worker = (
 }
 
 const READY_DEADLINE_MS = 20_000;
-const READY_POLL_MS = 20;
 
 /** Waits until something answers there, with whatever status. */
 export async function untilAnswers(base: string, child: Child): Promise<void> {
-  const deadline = Date.now() + READY_DEADLINE_MS;
-  for (;;) {
-    if (child.hasExited) throw new Error(`${child.process.spawnfile} ended at its start: ${child.output}`);
-    try {
-      await (await fetch(base)).arrayBuffer();
-      return;
-    } catch (error) {
-      // It does not listen yet.
-      if (Date.now() > deadline) throw new Error(`${base} does not answer: ${child.output}`, { cause: error });
-    }
-    await sleep(READY_POLL_MS);
-  }
-}
-
-export async function freePort(): Promise<number> {
-  for (;;) {
-    // As in scripts/gateway.ts: below the ports that Linux gives to outgoing connections.
-    const port = 19_000 + Math.floor(Math.random() * 1_000);
-    const server = createServer();
-    const isFree = await new Promise<boolean>((done) => {
-      server.once("error", () => done(false));
-      server.listen(port, "127.0.0.1", () => done(true));
-    });
-    if (!isFree) continue;
-    await new Promise((done) => server.close(done));
-    return port;
-  }
+  await until(
+    async () => {
+      if (child.hasExited) throw new Error(`${child.process.spawnfile} ended at its start: ${child.output}`);
+      return fetch(base).then(
+        async (answer) => (await answer.arrayBuffer()).byteLength >= 0,
+        // It does not listen yet.
+        () => false,
+      );
+    },
+    `${base} answers`,
+    READY_DEADLINE_MS,
+  );
 }
 
 /**

@@ -7,7 +7,7 @@
  * The clock is CLOCK_MONOTONIC, which is one for all processes of a machine and which nothing sets back.
  */
 
-export const EVENT_BYTES = 245;
+const EVENT_BYTES = 245;
 export const DONE = "data: [DONE]\n\n";
 export const STAMP_BYTES = 26;
 /** Nowhere else in the answer. */

@@ -1,6 +1,5 @@
 /** The real llama-server with an answer of about 3.9 MB in its buffer, which holds 4 MiB. */
-import { type LlamaServer, startLlamaServer } from "../test/support/llama-server.ts";
-import { freePort } from "./contestants.ts";
+import { type LlamaServer, startLlamaServer } from "../tools/llama-server.ts";
 import type { Call } from "./load.ts";
 import { pinGateway } from "./processes.ts";
 
@@ -16,7 +15,7 @@ export interface Llama {
 }
 
 export async function startLlama(launcher: string): Promise<Llama> {
-  const server: LlamaServer = await startLlamaServer(launcher, { port: await freePort() });
+  const server: LlamaServer = await startLlamaServer(launcher);
   pinGateway(server.pid);
   const answer = await fetch(`${server.url}/v1/chat/completions`, {
     method: "POST",

@@ -6,8 +6,8 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { cpus, loadavg } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { parseArgs } from "node:util";
-import { buildBundle } from "../scripts/gateway.ts";
+import { buildBundle, DIST } from "../tools/bundle.ts";
+import { exitCode, fail, misused, onEnd, readOptions } from "../tools/command-line.ts";
 import { Bench } from "./bench.ts";
 import {
   bundles,
@@ -56,6 +56,8 @@ const HELP = `npm run bench -- [options]
 
 Environment: LLAMA_SERVER=/path/to/llama-server adds the real llama-server's replay.
 Only ratios of one run mean anything; let the machine do nothing else meanwhile.`;
+
+const HINT = "npm run bench -- --help shows the options.";
 
 interface Options {
   quick: boolean;
@@ -143,22 +145,18 @@ await main();
 
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2));
-  // scripts/bootstrap.mjs was killed.
-  process.on("disconnect", () => process.exit(143));
-  for (const [signal, code] of [["SIGINT", 130] as const, ["SIGTERM", 143] as const]) {
-    process.on(signal, () => process.exit(code));
-  }
-  if (process.platform !== "linux") fail("reads CPU time and memory from /proc: it needs Linux");
+  onEnd((signal) => process.exit(exitCode(null, signal)));
+  if (process.platform !== "linux") fail("the bench reads CPU time and memory from /proc: it needs Linux");
 
   const llama = process.env.LLAMA_SERVER;
-  if (llama && !existsSync(llama)) fail(`LLAMA_SERVER: there is no ${llama}`);
+  if (llama && !existsSync(llama)) misused(`LLAMA_SERVER: there is no ${llama}`);
 
   const bench = new Bench(options.quick, options.storage);
   const machine = describeMachine();
   bench.say(`${machine.cpu}, load average ${machine.loadAverage}; ${PINNING}`);
   const peers = options.peers ? await startablePeers(bench) : [];
   if (options.bundle === undefined) bench.say("building the Worker");
-  bundles.holdfast = options.bundle ?? (await buildBundle());
+  bundles.holdfast = options.bundle ?? (await buildBundle(DIST));
   await bench.start();
 
   const wanted = (name: string) => {
@@ -210,7 +208,7 @@ function parseOptions(args: string[]): Options {
     process.exit(0);
   }
   for (const name of given.only)
-    if (!names.includes(name)) fail(`no measurement "${name}"; there are ${names.join(", ")}`);
+    if (!names.includes(name)) misused(`no measurement "${name}"; there are ${names.join(", ")}\n${HINT}`);
   return {
     quick: given.quick,
     only: new Set(given.only),
@@ -223,8 +221,8 @@ function parseOptions(args: string[]): Options {
 }
 
 function readArguments(args: string[]) {
-  try {
-    return parseArgs({
+  return readOptions(
+    {
       args,
       options: {
         quick: { type: "boolean", default: false },
@@ -236,13 +234,7 @@ function readArguments(args: string[]) {
         markdown: { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },
       },
-    }).values;
-  } catch (error) {
-    return fail(error instanceof Error ? error.message : String(error));
-  }
-}
-
-function fail(message: string): never {
-  console.error(`bench: ${message}\nnpm run bench -- --help shows the options.`);
-  process.exit(2);
+    },
+    HINT,
+  ).values;
 }

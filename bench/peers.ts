@@ -11,8 +11,9 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { freePort } from "../tools/ports.ts";
 import type { Bench } from "./bench.ts";
-import { chatCall, freePort, type Start, untilAnswers } from "./contestants.ts";
+import { chatCall, type Start, untilAnswers } from "./contestants.ts";
 import { Child, findProgram, Helper, pinGateway } from "./processes.ts";
 
 export interface Peer {

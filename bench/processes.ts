@@ -3,6 +3,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { guard, OutputTail } from "../tools/child-process.ts";
 import type { Call, Commands, Progress, Summary } from "./load.ts";
 
 /** With two CPUs the gateway has one to itself, and nobody's time depends on who else is scheduled where. */
@@ -42,27 +43,11 @@ export function memoryKb(pids: readonly number[]): { now: number; peak: number }
   return sum;
 }
 
-const children = new Set<ChildProcess>();
-process.once("exit", () => {
-  for (const child of children) child.kill("SIGKILL");
-});
-
-/** As in scripts/gateway.ts: no handler of ours runs when we are killed, so a shell waits for the end of a pipe that we hold. */
-function guard(child: ChildProcess): void {
-  const shell = spawn("/bin/sh", ["-c", 'read -r _; kill -9 "$1"', "holdfast-bench-guard", String(child.pid)], {
-    stdio: ["pipe", "ignore", "ignore"],
-    detached: true,
-  });
-  shell.unref();
-  shell.on("error", () => {});
-  child.once("exit", () => shell.kill("SIGKILL"));
-}
-
 /** A process that does not outlive us. Its output is shown when it ends before it was ended. */
 export class Child {
   readonly process: ChildProcess;
   readonly exited: Promise<void>;
-  #output = "";
+  readonly #output = new OutputTail();
   #isWanted = true;
 
   constructor(command: string, args: readonly string[], options: { env?: NodeJS.ProcessEnv; cpu?: number } = {}) {
@@ -72,20 +57,14 @@ export class Child {
       stdio: ["ignore", "pipe", "pipe", "ipc"],
       env: { ...process.env, ...options.env },
     });
-    children.add(this.process);
     guard(this.process);
-    for (const stream of [this.process.stdout, this.process.stderr]) {
-      stream?.setEncoding("utf8").on("data", (text: string) => {
-        this.#output = (this.#output + text).slice(-4096);
-      });
-    }
+    this.#output.follow(this.process.stdout, this.process.stderr);
     this.exited = new Promise((done) => {
       this.process.once("error", () => done());
       this.process.once("close", () => done());
     });
     void this.exited.then(() => {
-      children.delete(this.process);
-      if (this.#isWanted) console.error(`bench: ${command} ${args.join(" ")} ended by itself:\n${this.#output}`);
+      if (this.#isWanted) console.error(`bench: ${command} ${args.join(" ")} ended by itself:\n${this.output}`);
     });
   }
 
@@ -99,7 +78,7 @@ export class Child {
   }
 
   get output(): string {
-    return this.#output;
+    return this.#output.text;
   }
 
   async kill(): Promise<void> {

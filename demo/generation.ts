@@ -101,7 +101,7 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-export function encode(event: OriginEvent, eventBytes = 0): Buffer {
+function encode(event: OriginEvent, eventBytes = 0): Buffer {
   const data = typeof event.data === "string" ? event.data : JSON.stringify(padded(event.data, eventBytes));
   return Buffer.from(event.name ? `event: ${event.name}\ndata: ${data}\n\n` : `data: ${data}\n\n`);
 }

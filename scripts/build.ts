@@ -2,14 +2,12 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { gzipSync } from "node:zlib";
-import { buildBundle } from "./gateway.ts";
+import { buildBundle, DIST } from "../tools/bundle.ts";
+import { fail } from "../tools/command-line.ts";
 
-const bundle = await buildBundle().catch((error: Error) => {
-  console.error(`holdfast: ${error.message}`);
-  process.exit(1);
-});
+const bundle = await buildBundle(DIST).catch((error: Error) => fail(error.message));
 for (const file of await readdir(bundle)) {
-  if (file.endsWith(".map") || file === "README.md") continue;
+  if (file.startsWith(".") || file.endsWith(".map") || file === "README.md") continue;
   const path = join(bundle, file);
   const content = await readFile(path);
   console.log(`${relative(process.cwd(), path)}  ${kib(content.length)}, ${kib(gzipSync(content).length)} gzipped`);

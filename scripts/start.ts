@@ -6,17 +6,13 @@
  * Talks to nobody but the origin. Owns workerd and the demo origin: they end when we do.
  */
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join, relative, resolve } from "node:path";
-import nodeProcess from "node:process";
-import { parseArgs } from "node:util";
 import { startDemoOrigin } from "../demo/origin.ts";
-import { buildBundle, type Gateway, PortInUse, startGateway } from "./gateway.ts";
-
-/** The Workers types declare the global one as `any`. */
-const process: NodeJS.Process = nodeProcess;
+import { buildBundle } from "../tools/bundle.ts";
+import { exitCode, fail, misused, onEnd, readOptions } from "../tools/command-line.ts";
+import { type Gateway, startGateway } from "../tools/gateway.ts";
+import { PortInUse, requireFreePort } from "../tools/ports.ts";
 
 const HELP = `Usage: npm start -- [options]
 
@@ -42,6 +38,8 @@ const ORIGIN_CHECK_MS = 2_000;
 /** Slow enough to watch, and to press Ctrl-C in the middle: 200 tokens take 12 s. */
 const DEMO_PACE_MS = 60;
 const CONVERSATION = "hello";
+
+const HINT = "npm start -- --help shows the options.";
 
 interface Options {
   origin: string | undefined;
@@ -72,18 +70,14 @@ async function main(): Promise<void> {
     await gateway?.kill();
     process.exit(code);
   };
-  process.on("SIGINT", () => end(130));
-  process.on("SIGTERM", () => end(143));
-  process.on("SIGHUP", () => end(129));
-  // scripts/bootstrap.mjs was killed.
-  process.on("disconnect", () => end(143));
+  onEnd((signal) => end(exitCode(null, signal)));
 
   // workerd would tell too, but only after the build.
   await requireFreePort(options.port).catch(giveUp);
   const origin = await chooseOrigin(options);
   const warning = options.origin === undefined ? undefined : warningAbout(options.origin);
   say("building the Worker …");
-  const bundle = await buildBundle().catch(giveUp);
+  const bundle = await buildBundle(join(options.storage, "bundle")).catch(giveUp);
 
   say("starting workerd …");
   const key = clientKey(options);
@@ -115,17 +109,19 @@ function parseOptions(args: string[]): Options {
     process.exit(0);
   }
   if (given.origin !== undefined && !isOriginUrl(given.origin)) {
-    misused(`--origin must be an http or https URL like ${USUAL_LLAMA_SERVER}, got "${given.origin}"`);
+    misused(`--origin must be an http or https URL like ${USUAL_LLAMA_SERVER}, got "${given.origin}"\n${HINT}`);
   }
   const port = Number(given.port);
   if (!/^[0-9]+$/.test(given.port) || port < 1 || port > 65_535) {
-    misused(`--port must be a number from 1 to 65535, got "${given.port}"`);
+    misused(`--port must be a number from 1 to 65535, got "${given.port}"\n${HINT}`);
   }
   if (given.key !== undefined && !/^[\x21-\x2b\x2d-\x7e]+$/.test(given.key)) {
-    misused("--key must be printable ASCII without blanks and commas, because API_KEYS separates keys by them");
+    misused(
+      `--key must be printable ASCII without blanks and commas, because API_KEYS separates keys by them\n${HINT}`,
+    );
   }
   if (given.origin !== undefined && pointsHere(given.origin, port)) {
-    misused(`--origin ${given.origin} is this gateway itself; give the address of the llama-server`);
+    misused(`--origin ${given.origin} is this gateway itself; give the address of the llama-server\n${HINT}`);
   }
   return {
     origin: given.origin?.replace(/\/+$/, ""),
@@ -137,8 +133,8 @@ function parseOptions(args: string[]): Options {
 }
 
 function readArguments(args: string[]) {
-  try {
-    return parseArgs({
+  return readOptions(
+    {
       args,
       options: {
         origin: { type: "string" },
@@ -148,10 +144,9 @@ function readArguments(args: string[]) {
         storage: { type: "string", default: ".holdfast" },
         help: { type: "boolean", short: "h", default: false },
       },
-    }).values;
-  } catch (error) {
-    return misused(error instanceof Error ? error.message : String(error));
-  }
+    },
+    HINT,
+  ).values;
 }
 
 function isOriginUrl(value: string): boolean {
@@ -163,18 +158,6 @@ function pointsHere(origin: string, port: number): boolean {
   const url = new URL(origin);
   const loopback = ["127.0.0.1", "localhost", "[::1]"].includes(url.hostname);
   return loopback && Number(url.port || (url.protocol === "https:" ? 443 : 80)) === port;
-}
-
-async function requireFreePort(port: number): Promise<void> {
-  const server = createServer();
-  try {
-    await once(server.listen(port, "127.0.0.1"), "listening");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EADDRINUSE") throw new PortInUse(port);
-    throw error;
-  } finally {
-    server.close();
-  }
 }
 
 async function chooseOrigin(options: Options): Promise<Origin> {
@@ -242,7 +225,7 @@ function clientKey({ key, storage }: Options): ClientKey {
   const header = `"Authorization: Bearer $(cat ${quoted(file)})"`;
   if (existsSync(file)) {
     const value = readFileSync(file, "utf8").trim();
-    if (value === "") stop(`${file} is empty. Delete it, and a new key is made.`);
+    if (value === "") fail(`${file} is empty. Delete it, and a new key is made.`);
     return { value, header, line: `in ${shown(file)}` };
   }
   const value = `sk-holdfast-${randomBytes(16).toString("hex")}`;
@@ -296,16 +279,6 @@ function say(line: string): void {
 }
 
 function giveUp(error: Error): never {
-  if (error instanceof PortInUse) return stop(`${error.message}. Another one: npm start -- --port ${error.port + 1}`);
-  return stop(error.message);
-}
-
-function misused(message: string): never {
-  console.error(`holdfast: ${message}\nnpm start -- --help shows the options.`);
-  process.exit(2);
-}
-
-function stop(message: string): never {
-  console.error(`holdfast: ${message}`);
-  process.exit(1);
+  if (error instanceof PortInUse) return fail(`${error.message}. Another one: npm start -- --port ${error.port + 1}`);
+  return fail(error.message);
 }

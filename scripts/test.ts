@@ -5,34 +5,27 @@
  * `--json FILE` also writes vitest's report there. All other arguments go to vitest: `npm test -- -t resume`.
  */
 import { spawn } from "node:child_process";
-import { accessSync, constants as file, rmSync, statSync } from "node:fs";
-import { constants } from "node:os";
+import { accessSync, constants, rmSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
-import nodeProcess from "node:process";
-import { NO_NETWORK } from "./gateway.ts";
+import { parseArgs } from "node:util";
+import { NO_NETWORK, ROOT } from "../tools/bundle.ts";
+import { exitCode, misused, onEnd } from "../tools/command-line.ts";
 
-/** The Workers types declare the global one as `any`. */
-const process: NodeJS.Process = nodeProcess;
-
-const ROOT = resolve(import.meta.dirname, "..");
 const ALL_PROJECTS = ["unit", "workers", "conformance", "e2e"];
 const LLAMA_PROJECTS = ["conformance", "e2e"];
 
 const HOW_TO_GET_ONE = `
-These tests run against a real llama-server. Build llama.cpp (https://github.com/ggml-org/llama.cpp) or install a
-package of it, then:
+These tests run against a real llama-server 0.7.0 or newer. Debian has it in testing and unstable (package
+llama.cpp-tools); else build llama.cpp (https://github.com/ggml-org/llama.cpp). Then:
 
-  LLAMA_SERVER=/path/to/llama-server npm run test:llama
+  LLAMA_SERVER=$(command -v llama-server) npm run test:llama
 
-They start it with the model tiny.gguf beside it, or the one that LLAMA_MODEL names.`;
+They start it with a tiny model that tools/make-tiny-gguf.mjs makes, or the one that LLAMA_MODEL names.`;
 
-const args = process.argv.slice(2);
-const llama = takeFlag("--llama");
-const json = takeValue("--json");
+const { llama, json, project, rest } = readArguments(process.argv.slice(2));
 const llamaServer = llama ? requireLlamaServer() : undefined;
 
-const chosen = args.some((arg) => arg === "--project" || arg.startsWith("--project="));
-const projects = chosen ? [] : (llama ? LLAMA_PROJECTS : ALL_PROJECTS).map((name) => `--project=${name}`);
+const projects = project.length > 0 ? project : llama ? LLAMA_PROJECTS : ALL_PROJECTS;
 const reporters = json === undefined ? [] : ["--reporter=default", "--reporter=json", `--outputFile.json=${json}`];
 // A report of an earlier run must not be taken for ours.
 if (json !== undefined) rmSync(json, { force: true });
@@ -40,7 +33,13 @@ if (json !== undefined) rmSync(json, { force: true });
 const { LLAMA_SERVER: _, ...env } = process.env;
 const vitest = spawn(
   process.execPath,
-  [join(ROOT, "node_modules/vitest/vitest.mjs"), "run", ...projects, ...reporters, ...args],
+  [
+    join(ROOT, "node_modules/vitest/vitest.mjs"),
+    "run",
+    ...projects.map((name) => `--project=${name}`),
+    ...reporters,
+    ...rest,
+  ],
   {
     cwd: ROOT,
     stdio: "inherit",
@@ -48,23 +47,34 @@ const vitest = spawn(
     env: { ...env, ...NO_NETWORK, ...(llamaServer !== undefined && { LLAMA_SERVER: llamaServer }) },
   },
 );
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => vitest.kill(signal));
-// scripts/bootstrap.mjs was killed.
-process.on("disconnect", () => vitest.kill("SIGTERM"));
-vitest.on("exit", (code, signal) => process.exit(signal === null ? (code ?? 1) : 128 + constants.signals[signal]));
+onEnd((signal) => vitest.kill(signal));
+vitest.on("exit", (code, signal) => process.exit(exitCode(code, signal)));
 
-function takeFlag(name: string): boolean {
-  const at = args.indexOf(name);
-  if (at >= 0) args.splice(at, 1);
-  return at >= 0;
-}
-
-function takeValue(name: string): string | undefined {
-  const at = args.indexOf(name);
-  if (at < 0) return undefined;
-  const [, value] = args.splice(at, 2);
-  if (value === undefined) return misused(`${name} needs a value`);
-  return resolve(value);
+/** Ours, and `rest`: those that are vitest's, in their order. */
+function readArguments(args: string[]) {
+  const { values, tokens } = parseArgs({
+    args,
+    strict: false,
+    tokens: true,
+    options: {
+      llama: { type: "boolean", default: false },
+      json: { type: "string" },
+      project: { type: "string", multiple: true, default: [] },
+    },
+  });
+  const ours = new Set<number>();
+  for (const token of tokens) {
+    if (token.kind !== "option" || !["llama", "json", "project"].includes(token.name)) continue;
+    ours.add(token.index);
+    if (token.value !== undefined && !token.inlineValue) ours.add(token.index + 1);
+    if (token.value === undefined && token.name !== "llama") misused(`--${token.name} needs a value`);
+  }
+  return {
+    llama: values.llama === true,
+    json: typeof values.json === "string" ? resolve(values.json) : undefined,
+    project: (values.project ?? []).filter((name) => typeof name === "string"),
+    rest: args.filter((_, index) => !ours.has(index)),
+  };
 }
 
 function requireLlamaServer(): string {
@@ -72,15 +82,10 @@ function requireLlamaServer(): string {
   if (!given) return misused(`LLAMA_SERVER is not set.\n${HOW_TO_GET_ONE}`);
   const path = resolve(given);
   try {
-    accessSync(path, file.X_OK);
+    accessSync(path, constants.X_OK);
     if (statSync(path).isFile()) return path;
   } catch {
     // The same answer as for a folder.
   }
   return misused(`LLAMA_SERVER is ${path}, which is not an executable file.\n${HOW_TO_GET_ONE}`);
-}
-
-function misused(message: string): never {
-  console.error(`holdfast: ${message}`);
-  process.exit(2);
 }

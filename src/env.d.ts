@@ -1,3 +1,4 @@
+/** The settings and secrets of wrangler.toml. Only strings: tests in plain Node, without the Workers types, see them too. */
 declare namespace Cloudflare {
   interface Env {
     ORIGIN_URL: string;
@@ -11,11 +12,6 @@ declare namespace Cloudflare {
     MAX_GENERATION_SECONDS: string;
     EXTRA_ROUTES: string;
     CORS_ORIGINS: string;
-    CONVERSATION: DurableObjectNamespace<import("./index.ts").Conversation>;
-  }
-  interface GlobalProps {
-    mainModule: typeof import("./index.ts");
-    durableNamespaces: "Conversation";
   }
 }
 interface Env extends Cloudflare.Env {}

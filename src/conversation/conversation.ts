@@ -4,13 +4,13 @@
  * (succession.ts, join.ts, expiry.ts, producer/phase.ts); here it is done.
  */
 import { DurableObject } from "cloudflare:workers";
+import { systemClock } from "../clock.ts";
 import { type Config, configOf } from "../config.ts";
 import { ApiError, badRequest, errorResponse, fenced } from "../errors.ts";
 import { Origin } from "../origin/origin.ts";
 import { type LookupRow, lookupMatches } from "../protocol.ts";
 import type { ActiveSession } from "./active-session.ts";
 import { answer, answerHead, refusal, refusalError, unknownSession } from "./answer.ts";
-import { systemClock } from "./clock.ts";
 import { isExpired, nextAlarm } from "./expiry.ts";
 import { isReplacedAt, joins, remember } from "./join.ts";
 import { decode, type ReplayRequest, type StartRequest, type StopAnswer, type StopRequest } from "./messages.ts";

@@ -1,7 +1,8 @@
 /** The sessions of one conversation as they are stored: makes one of a request, restores them, deletes them. */
+
+import type { Clock } from "../clock.ts";
 import type { Origin } from "../origin/origin.ts";
 import { ActiveSession } from "./active-session.ts";
-import type { Clock } from "./clock.ts";
 import type { Slot } from "./log/keys.ts";
 import { ReplayLog } from "./log/replay-log.ts";
 import type { LogStorage } from "./log/sql.ts";

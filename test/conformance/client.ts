@@ -4,9 +4,9 @@
  * Everything that a client started is ended by `cleanUp()`, so that a test that failed leaves no slot busy.
  */
 import { randomUUID } from "node:crypto";
+import { until } from "../../tools/wait.ts";
 import { type Answer, type Exchange, type SendOptions, send } from "../support/http.ts";
 import type { Target } from "../support/target.ts";
-import { until } from "../support/wait.ts";
 
 export interface Row {
   conversation_id: string;
@@ -136,7 +136,7 @@ export class Client {
 }
 
 /** The id's bytes, one character a byte, which is how node:http takes a header that is not ASCII. */
-export function idHeader(id: string): Record<string, string> {
+function idHeader(id: string): Record<string, string> {
   return { "x-conversation-id": Buffer.from(id).toString("latin1") };
 }
 

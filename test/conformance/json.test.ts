@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, inject, it } from "vitest";
-import { until } from "../support/wait.ts";
+import { until } from "../../tools/wait.ts";
 import { Client, expectSameBytes, freshId } from "./client.ts";
 import { onEach } from "./differences.ts";
 

@@ -7,12 +7,12 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import nodeProcess from "node:process";
 import type { TestProject } from "vitest/node";
 import { startDemoOrigin } from "../../demo/origin.ts";
 import { RING_BYTES } from "../../demo/replay-ring.ts";
-import { buildBundle, startGateway } from "../../scripts/gateway.ts";
-import { startLlamaServer } from "../support/llama-server.ts";
+import { buildBundle, DIST } from "../../tools/bundle.ts";
+import { startGateway } from "../../tools/gateway.ts";
+import { startLlamaServer } from "../../tools/llama-server.ts";
 import type { Target } from "../support/target.ts";
 
 const ORIGIN_KEY = "origin-key";
@@ -30,7 +30,7 @@ const MAX_REQUEST_BYTES = 256 * 1024;
 const DEMO_PACE_MS = 5;
 
 export default async function startTargets(project: TestProject): Promise<() => Promise<void>> {
-  const bundle = await buildBundle();
+  const bundle = await buildBundle(DIST);
   const storage = await mkdtemp(join(tmpdir(), "holdfast-conformance-"));
   const origin = await startOrigin();
   const cleanUp = async () => {
@@ -58,7 +58,7 @@ export default async function startTargets(project: TestProject): Promise<() => 
 }
 
 async function startOrigin(): Promise<{ target: Target; close(): Promise<void> }> {
-  const launcher = nodeProcess.env.LLAMA_SERVER;
+  const launcher = process.env.LLAMA_SERVER;
   const apiKey = `${ORIGIN_KEY},${OTHER_ORIGIN_KEY}`;
   if (launcher) {
     const server = await startLlamaServer(launcher, { apiKey });

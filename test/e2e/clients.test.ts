@@ -2,10 +2,10 @@
  * Clients that leave, stall and come back, in front of a real gateway process on raw workerd.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { until } from "../../tools/wait.ts";
 import { send } from "../support/http.ts";
 import { Random } from "../support/random.ts";
 import { chatBody, KEY, Site, withoutPings } from "../support/site.ts";
-import { until } from "../support/wait.ts";
 
 const DONE = "data: [DONE]\n\n";
 

@@ -2,15 +2,14 @@
  * Everything breaks, and each answer still comes whole: one seed decides when and where.
  */
 
-import nodeProcess from "node:process";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
+import { until } from "../../tools/wait.ts";
 import { type Followed, follow } from "../support/follow.ts";
 import { chatBody, KEY, Site, withoutPings } from "../support/site.ts";
-import { until } from "../support/wait.ts";
 
 /** How many generations each of the long tests makes; the full measure is 200. */
-const GENERATIONS = Number(nodeProcess.env.HOLDFAST_GENERATIONS ?? 40);
+const GENERATIONS = Number(process.env.HOLDFAST_GENERATIONS ?? 40);
 const DONE = "data: [DONE]\n\n";
 
 let site: Site;

@@ -5,9 +5,9 @@ import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { startDemoOrigin } from "../../demo/origin.ts";
+import { until } from "../../tools/wait.ts";
 import { follow } from "../support/follow.ts";
 import { chatBody, KEY, Site, withoutPings } from "../support/site.ts";
-import { until } from "../support/wait.ts";
 
 const DONE = "data: [DONE]\n\n";
 

@@ -12,9 +12,9 @@ import type { Completion } from "openai/resources/completions";
 import type { ResponseStreamEvent } from "openai/resources/responses/responses";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { startDemoOrigin } from "../../demo/origin.ts";
+import { until } from "../../tools/wait.ts";
 import { send } from "../support/http.ts";
 import { chatBody, KEY, Site, type SiteOptions } from "../support/site.ts";
-import { until } from "../support/wait.ts";
 
 /** Where the SDKs send what, and which conversation they belong to; without one it is the strict path. */
 interface Connection {

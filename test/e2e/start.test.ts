@@ -5,13 +5,12 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import nodeProcess from "node:process";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { freePort } from "../../tools/ports.ts";
+import { until, within } from "../../tools/wait.ts";
 import { startOrigin, type TestOrigin } from "../support/origin.ts";
-import { until, within } from "../support/wait.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 const READY = "Ctrl-C here stops the gateway";
@@ -27,7 +26,7 @@ class Command {
 
   constructor(file: string, args: string[]) {
     // What the user's shell has set would change what is tested.
-    const { API_KEYS: _, ORIGIN_API_KEY: __, ...env } = nodeProcess.env;
+    const { API_KEYS: _, ORIGIN_API_KEY: __, ...env } = process.env;
     this.#child = spawn(file, args, { cwd: ROOT, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
     this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => {
       this.stdout += text;
@@ -55,7 +54,7 @@ class Command {
 
   /** As Ctrl-C in a terminal: everybody in the foreground gets it. */
   interrupt(): void {
-    nodeProcess.kill(-this.pid, "SIGINT");
+    process.kill(-this.pid, "SIGINT");
   }
 
   /** One signal to the one process that was started, as by a service manager; returns its exit code. */
@@ -279,20 +278,5 @@ function statOf(pid: number): { parent: number; startedAt: string } | undefined 
   } catch {
     // It ended while we were looking.
     return undefined;
-  }
-}
-
-/** Below the ports of outgoing connections, or one of those could take it between two starts. */
-async function freePort(): Promise<number> {
-  const wanted = 20_000 + Math.floor(Math.random() * 12_000);
-  const server = createServer();
-  try {
-    await once(server.listen(wanted, "127.0.0.1"), "listening");
-    return wanted;
-  } catch {
-    // Somebody has it; the next one is probably free.
-    return await freePort();
-  } finally {
-    server.close();
   }
 }

@@ -7,7 +7,7 @@
  * Every exchange has a connection of its own, so ending one ends nothing else.
  */
 import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request } from "node:http";
-import { within } from "./wait.ts";
+import { within } from "../../tools/wait.ts";
 
 export interface SendOptions {
   headers?: Record<string, string>;

@@ -1,9 +1,8 @@
 /**
  * The origin of an end-to-end test: the real llama-server where LLAMA_SERVER names one, else the demo origin.
  */
-import nodeProcess from "node:process";
 import { startDemoOrigin } from "../../demo/origin.ts";
-import { startLlamaServer } from "./llama-server.ts";
+import { startLlamaServer } from "../../tools/llama-server.ts";
 
 export interface TestOrigin {
   url: string;
@@ -24,7 +23,7 @@ export interface TestOriginOptions {
 }
 
 export async function startOrigin({ slots = 4, port, paceMs = 0 }: TestOriginOptions = {}): Promise<TestOrigin> {
-  const launcher = nodeProcess.env.LLAMA_SERVER;
+  const launcher = process.env.LLAMA_SERVER;
   return launcher ? startReal(launcher, slots, port, paceMs) : startDemo(slots, port, paceMs);
 }
 

@@ -1,13 +1,12 @@
 /**
  * Chance that can be replayed: a failing run prints its seed, HOLDFAST_SEED=<seed> repeats its choices.
  */
-import nodeProcess from "node:process";
 
 export class Random {
   readonly seed: number;
   #state: number;
 
-  constructor(seed = Number(nodeProcess.env.HOLDFAST_SEED ?? Date.now() % 2 ** 31)) {
+  constructor(seed = Number(process.env.HOLDFAST_SEED ?? Date.now() % 2 ** 31)) {
     this.seed = seed;
     this.#state = seed;
   }

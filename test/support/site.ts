@@ -7,7 +7,8 @@ import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { buildBundle, type Gateway, startGateway } from "../../scripts/gateway.ts";
+import { buildBundle, DIST } from "../../tools/bundle.ts";
+import { type Gateway, startGateway } from "../../tools/gateway.ts";
 import { FaultProxy } from "./fault-proxy.ts";
 import { send } from "./http.ts";
 import { startOrigin, type TestOrigin, type TestOriginOptions } from "./origin.ts";
@@ -70,7 +71,7 @@ export class Site {
   static async start(options: SiteOptions = {}): Promise<Site> {
     const { vars = {}, behind, ...originOptions } = options;
     const random = new Random();
-    bundle ??= buildBundle();
+    bundle ??= buildBundle(DIST);
     const storage = await mkdtemp(join(tmpdir(), "holdfast-e2e-"));
     const origin = behind ? standIn(behind) : await startOrigin(originOptions);
     const back = await FaultProxy.start(origin.url, random);
@@ -92,7 +93,7 @@ export class Site {
   async restartGateway(): Promise<void> {
     const { port } = this.#gateway;
     await this.#gateway.kill();
-    this.#gateway = await startOn(await (bundle ?? buildBundle()), this.back.url, this.#storage, this.#vars, port);
+    this.#gateway = await startOn(await (bundle ?? buildBundle(DIST)), this.back.url, this.#storage, this.#vars, port);
   }
 
   /** A new origin at the place of the one that was killed: it remembers nothing. */

@@ -1,7 +1,7 @@
 /** The parts of a conversation without the object around them. */
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { systemClock } from "../../src/conversation/clock.ts";
+import { systemClock } from "../../src/clock.ts";
 import { ReplayLog } from "../../src/conversation/log/replay-log.ts";
 import { Records } from "../../src/conversation/records.ts";
 import { Session } from "../../src/conversation/session/session.ts";

@@ -7,9 +7,3 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide("originUrl", origin.url);
   return () => origin.close();
 }
-
-declare module "vitest" {
-  interface ProvidedContext {
-    originUrl: string;
-  }
-}

@@ -15,7 +15,7 @@
 export type Slot = 0 | 1;
 
 /** Room of a slot, in keys that JavaScript's numbers can hold. */
-export const SLOT_SPAN = 2 ** 50;
+const SLOT_SPAN = 2 ** 50;
 
 /** From the first key to the one behind the last. */
 export type KeyRange = readonly [from: number, to: number];

@@ -2,9 +2,10 @@
  * Reads one connection to the origin into the session, until it ends. The data plane: per chunk only synchronous calls,
  * from here through the splitter and the session to the log and the readers.
  */
+
+import { type Clock, pause } from "../../clock.ts";
 import { EVENT_START_BYTES, isFinalEvent } from "../../families.ts";
 import { EventSplitter, lastEventStart } from "../../sse.ts";
-import { type Clock, pause } from "../clock.ts";
 import type { Session } from "../session/session.ts";
 
 /** Taken from the origin in one read: about a second of a fast model. */

@@ -2,7 +2,7 @@
  * The producer's connection to its origin: at most one at a time, under one plain signal (AbortSignal.any would cost every
  * event of an answer).
  */
-import { type Clock, pause } from "../clock.ts";
+import { type Clock, pause } from "../../clock.ts";
 
 export class Connection {
   readonly #clock: Clock;

@@ -5,8 +5,9 @@
  *
  * It never ends the session: its owner does, as `run` says.
  */
+
+import type { Clock } from "../../clock.ts";
 import { type Attachment, type Origin, type OriginSession, STALE_CONNECTION_MS } from "../../origin/origin.ts";
-import type { Clock } from "../clock.ts";
 import type { Session } from "../session/session.ts";
 import { contentTypeOf } from "../session/session-state.ts";
 import { Backoff } from "./backoff.ts";

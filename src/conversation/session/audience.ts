@@ -4,7 +4,7 @@
  * Joining is for clients that are being fed: while one is present the producer hands on at once what comes. Waiting is for
  * one change: waiters are called once, and wait again if they want more.
  */
-import type { Clock } from "../clock.ts";
+import type { Clock } from "../../clock.ts";
 
 /**
  * Readers are woken at most this often: what comes faster is handed on in larger pieces, each of which costs a crossing

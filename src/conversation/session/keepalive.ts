@@ -2,7 +2,7 @@
  * Pings for a session that is silent while clients read it: a comment after at most 2 s, by design, because llama.cpp's web
  * UI gives up after 3 s. Runs between `start` and `stop`.
  */
-import type { Clock } from "../clock.ts";
+import type { Clock } from "../../clock.ts";
 
 const PING_AFTER_MS = 1_800;
 

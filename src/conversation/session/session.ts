@@ -8,10 +8,11 @@
  * I3: the request is kept exactly as long as the log has no byte of the origin's. I6: a frame of the gateway stands only
  * between events. I7: the first ending wins, and after it nothing but its own frame is added.
  */
+
+import type { Clock } from "../../clock.ts";
 import type { ErrorBody } from "../../errors.ts";
 import { EVENT_STREAM } from "../../protocol.ts";
 import { PING } from "../../sse.ts";
-import type { Clock } from "../clock.ts";
 import type { ReplayLog } from "../log/replay-log.ts";
 import { Audience } from "./audience.ts";
 import { endFrame } from "./end-frame.ts";

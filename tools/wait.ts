@@ -1,5 +1,5 @@
 /**
- * Waiting for something to be true, with a deadline: the tests' only way to wait.
+ * Waiting for something to be true, with a deadline: the only way to wait, in tests too.
  */
 import { setTimeout as pause } from "node:timers/promises";
 
@@ -17,7 +17,7 @@ export async function until<Value>(
   while (true) {
     const value = await condition();
     if (value) return value as Exclude<Value, false | null | undefined | 0 | "">;
-    if (performance.now() > deadline) throw new Error(`Waited ${deadlineMs} ms in vain until ${what}`);
+    if (performance.now() > deadline) throw new Error(`Timed out after ${deadlineMs} ms waiting until ${what}`);
     await pause(POLL_MS);
   }
 }
@@ -26,7 +26,7 @@ export async function until<Value>(
 export async function within<Value>(promise: Promise<Value>, what: string, deadlineMs = DEADLINE_MS): Promise<Value> {
   const settled = new AbortController();
   const late = pause(deadlineMs, undefined, { signal: settled.signal }).then(
-    () => Promise.reject(new Error(`Waited ${deadlineMs} ms in vain for ${what}`)),
+    () => Promise.reject(new Error(`Timed out after ${deadlineMs} ms waiting for ${what}`)),
     // Cancelled below: the promise came in time.
     () => promise,
   );
