@@ -298,12 +298,16 @@ describe("an origin without replay", () => {
     expect(origin.busySlots()).toBe(0);
   });
 
-  it("a tunnel status instead of an answer: the client gets it, and nothing is left", async () => {
+  it("a tunnel status instead of an answer: the client is told in llama-server's shape, and nothing is left", async () => {
     const tunnel = createServer((_, response) => void response.writeHead(530).end("error code: 1033"));
     await new Promise<void>((done) => tunnel.listen(0, "127.0.0.1", done));
     site = await Site.start({ behind: { url: urlOf(tunnel), close: () => closed(tunnel) } });
     const answer = await site.chat("530", chatBody("530", 10)).answer;
-    expect(answer.status).toBe(530);
+    expect(answer.status).toBe(502);
+    expect(JSON.parse(answer.body.toString()).error).toMatchObject({
+      type: "origin_unreachable",
+      message: expect.stringContaining("530"),
+    });
     expect(await site.row("530")).toBeUndefined();
   });
 });

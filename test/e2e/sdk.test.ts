@@ -198,7 +198,7 @@ describe("an answer that does not arrive", () => {
       { url: site.front.url, conversation },
       { prompt: `lost-${name}`, tokens: 4_000 },
     );
-    const lost = "The origin was lost in the middle of the answer, and has not got the rest of it";
+    const lost = "The connection to the origin was lost and the rest of the answer cannot be recovered";
     const outcome = outcomeOf(texts);
     await someBytes(conversation);
     site.back.faults = { isRefusing: true };

@@ -13,8 +13,8 @@ import type { Sql } from "../log/sql.ts";
 export const STOP_GRACE_MS = 30_000;
 
 const FIRST_RETRY_MS = 10_000;
-/** An origin that never acknowledges, because it has no stops, is not asked every ten seconds for hours. */
-const LAST_RETRY_MS = 600_000;
+/** An origin that is away for long, or never acknowledges because it has no stops, is not asked every ten seconds for hours. */
+const LONGEST_RETRY_MS = 60_000;
 
 interface PendingStop {
   /** When it expires, Unix milliseconds. */
@@ -27,7 +27,8 @@ export class PendingStops {
   readonly #sql: Sql;
   /** By the private id at the origin. */
   readonly #stops = new Map<string, PendingStop>();
-  #retryMs = FIRST_RETRY_MS;
+  /** Tries of the stop that was added last. */
+  #tries = 0;
 
   constructor(sql: Sql) {
     this.#sql = sql;
@@ -43,9 +44,9 @@ export class PendingStops {
     return this.#stops.size === 0;
   }
 
-  /** How long after one retry the next is due, milliseconds. */
+  /** How long after one try the next is due, milliseconds. */
   get retryMs(): number {
-    return this.#retryMs;
+    return Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.max(0, this.#tries - 1));
   }
 
   /** Writes them down, in the turn in which their session ends. Times are Unix milliseconds. */
@@ -55,7 +56,7 @@ export class PendingStops {
       this.#stops.set(id, { until, believedFrom });
       this.#sql.run("REPLACE INTO stop (origin_id, until) VALUES (?, ?)", id, until);
     }
-    this.#retryMs = FIRST_RETRY_MS;
+    this.#tries = 0;
   }
 
   /** The request of this id has been answered, or has come to nothing: the next acknowledgment counts. */
@@ -66,7 +67,7 @@ export class PendingStops {
 
   /** Sends all of them once. `now` as of the call, Unix milliseconds. */
   async retry(origin: Origin, now: number): Promise<void> {
-    this.#retryMs = Math.min(LAST_RETRY_MS, 2 * this.#retryMs);
+    this.#tries += 1;
     await Promise.all(Array.from(this.#stops.keys(), (id) => this.#send(id, origin, now)));
   }
 
