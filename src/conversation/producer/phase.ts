@@ -56,6 +56,8 @@ export interface Facts {
   readonly isEventStream: boolean;
   /** The request is still stored, and has not been sent too often. */
   readonly mayResend: boolean;
+  /** The origin has accepted the request, this time or before it was sent again: there is a session, and it ends. */
+  readonly isAccepted: boolean;
   /** Bytes of the answer are in the log. */
   readonly hasBytes: boolean;
 }
@@ -67,7 +69,7 @@ export function next(phase: Phase, seen: Observation, facts: Facts): Phase {
   if (seen.saw === "ended_elsewhere") return over({ is: "ended_elsewhere" });
   switch (phase.name) {
     case "asking":
-      return afterAsking(seen);
+      return afterAsking(seen, facts);
     case "finding":
       return afterFinding(phase.cause, seen, facts);
     case "attaching":
@@ -79,12 +81,12 @@ export function next(phase: Phase, seen: Observation, facts: Facts): Phase {
   }
 }
 
-function afterAsking(seen: Observation): Phase {
+function afterAsking(seen: Observation, facts: Facts): Phase {
   switch (seen.saw) {
     case "head":
       return { name: "reading", isFirst: true };
     case "refused":
-      return over({ is: "refused", failure: seen.failure });
+      return refused(seen.failure, facts);
     case "no_answer":
       return { name: "finding", cause: { kind: "no_answer", failure: seen.failure, wasQuick: seen.wasQuick } };
     default:
@@ -151,7 +153,12 @@ function giveUp(cause: Cause, saw: "known" | "unknown" | "unsupported" | "unreac
 /** Of a request that the origin does not have, its client may try again; of one that it has or had, not. */
 function giveUpUnanswered(cause: Cause & { kind: "no_answer" }, saw: string, facts: Facts): Phase {
   const mayBeThere = facts.wantsStream ? saw === "lost" : saw === "known" || (saw === "unknown" && !cause.wasQuick);
-  return mayBeThere ? ended("origin_lost") : over({ is: "refused", failure: cause.failure });
+  return mayBeThere ? ended("origin_lost") : refused(cause.failure, facts);
+}
+
+/** Its readers have an answer already if an earlier connection brought a head: a refusal is then no answer to anybody. */
+function refused(failure: StartFailure, { isAccepted }: Facts): Phase {
+  return isAccepted ? ended("origin_lost") : over({ is: "refused", failure });
 }
 
 function ended(end: "done" | Failure): Phase {

@@ -112,6 +112,7 @@ export class Producer {
       wantsStream: record.wantsStream,
       isEventStream,
       mayResend: request.isHeld && isWithinBounds,
+      isAccepted: contentTypeOf(record.state) !== undefined,
       hasBytes: log.originBytes > 0,
     };
   }
