@@ -97,15 +97,15 @@ function afterAsking(seen: Observation, facts: Facts): Phase {
 function afterFinding(cause: Cause, seen: Observation, facts: Facts): Phase {
   switch (seen.saw) {
     case "known":
-      return facts.wantsStream ? { name: "attaching", cause } : giveUp(cause, seen.saw, facts);
+      return facts.wantsStream ? { name: "attaching", cause } : giveUp(cause, facts, seen.saw);
     case "unknown":
       if (facts.wantsStream && facts.mayResend) {
         return { name: "asking", resend: { hasBroken: cause.kind !== "restarted" } };
       }
-      return giveUp(cause, seen.saw, facts);
+      return giveUp(cause, facts, seen.saw);
     case "unsupported":
     case "unreachable":
-      return giveUp(cause, seen.saw, facts);
+      return giveUp(cause, facts, seen.saw);
     default:
       throw impossible("finding", seen);
   }
@@ -117,7 +117,8 @@ function afterAttaching(cause: Cause, seen: Observation, facts: Facts): Phase {
       return { name: "reading", isFirst: false };
     case "lost":
     case "unreachable":
-      return giveUp(cause, seen.saw, facts);
+      // The origin has the request, or had it: it is not sent again, and its client is not told to.
+      return cause.kind === "no_answer" ? ended("origin_lost") : giveUp(cause, facts);
     default:
       throw impossible("attaching", seen);
   }
@@ -135,11 +136,11 @@ function afterReading(isFirst: boolean, seen: Observation, facts: Facts): Phase 
   return isAllThereIs ? ended("origin_truncated") : { name: "attaching", cause };
 }
 
-/** There is no way to the rest of the answer, after `saw`. */
-function giveUp(cause: Cause, saw: "known" | "unknown" | "unsupported" | "unreachable" | "lost", facts: Facts): Phase {
+/** There is no way to the rest of the answer; `saw` is what the origin said of it, if it was asked. */
+function giveUp(cause: Cause, facts: Facts, saw?: "known" | "unknown" | "unsupported" | "unreachable"): Phase {
   switch (cause.kind) {
     case "no_answer":
-      return giveUpUnanswered(cause, saw, facts);
+      return giveUpUnanswered(cause, facts, saw);
     case "restarted":
       // A JSON answer that goes on at the origin, or an origin without replay: this gateway cannot go on with it.
       return ended(saw === "known" || saw === "unsupported" ? "interrupted" : "origin_lost");
@@ -150,9 +151,9 @@ function giveUp(cause: Cause, saw: "known" | "unknown" | "unsupported" | "unreac
   }
 }
 
-/** Of a request that the origin does not have, its client may try again; of one that it has or had, not. */
-function giveUpUnanswered(cause: Cause & { kind: "no_answer" }, saw: string, facts: Facts): Phase {
-  const mayBeThere = facts.wantsStream ? saw === "lost" : saw === "known" || (saw === "unknown" && !cause.wasQuick);
+/** Of a request that the origin does not have, its client may try again; of a JSON answer that was made or is, not. */
+function giveUpUnanswered(cause: Cause & { kind: "no_answer" }, facts: Facts, saw: string | undefined): Phase {
+  const mayBeThere = !facts.wantsStream && (saw === "known" || (saw === "unknown" && !cause.wasQuick));
   return mayBeThere ? ended("origin_lost") : refused(cause.failure, facts);
 }
 

@@ -168,15 +168,9 @@ const TABLE: Record<Situation, Record<Observation["saw"], Cell>> = {
     known: "impossible",
     unknown: "impossible",
     unsupported: "impossible",
-    unreachable: [
-      [{ isAccepted: true }, "origin_lost"],
-      [{}, "refused by us"],
-    ],
-    lost: [
-      [{ isAccepted: true }, "origin_lost"],
-      [{ wantsStream: false }, "refused by us"],
-      [{}, "origin_lost"],
-    ],
+    // The origin has the request, or had it: its client is not told to try again, and it is not sent again.
+    unreachable: always("origin_lost"),
+    lost: always("origin_lost"),
     end: "impossible",
     limit: LIMIT,
     ended_elsewhere: always("ended elsewhere"),
