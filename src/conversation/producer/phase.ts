@@ -142,7 +142,8 @@ function giveUp(cause: Cause, facts: Facts, saw?: "known" | "unknown" | "unsuppo
     case "no_answer":
       return giveUpUnanswered(cause, facts, saw);
     case "restarted":
-      // A JSON answer that goes on at the origin, or an origin without replay: this gateway cannot go on with it.
+      // A JSON answer, which goes on at the origin or was forgotten there, or an origin without replay.
+      if (saw === "unknown" && !facts.wantsStream) return ended("interrupted");
       return ended(saw === "known" || saw === "unsupported" ? "interrupted" : "origin_lost");
     case "dropped":
       return ended(cause.bodyEnded && facts.hasBytes ? "origin_truncated" : "origin_lost");

@@ -125,6 +125,7 @@ const TABLE: Record<Situation, Record<Observation["saw"], Cell>> = {
     ],
     unknown: [
       [RESEND, "resend"],
+      [{ wantsStream: false }, "interrupted"],
       [{}, "origin_lost"],
     ],
     unsupported: always("interrupted"),
