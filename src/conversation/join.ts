@@ -12,12 +12,16 @@ const MAX_REPLACED = 256;
  * request. An error: neither.
  */
 export function joins(start: StartRequest, current: SessionRecord | undefined): "join" | "begin" | ApiError {
-  if (!current || current.id !== start.id || current.path !== start.path) return "begin";
+  if (!current) return "begin";
+  const hasSameRoute = current.id === start.id && current.path === start.path;
   const hasSameBody = start.bodyHash === current.bodyHash;
   const hasSameKey = start.idempotencyKey !== undefined && start.idempotencyKey === current.idempotencyKey;
-  if (start.isRetry && !hasSameBody && current.replaced.some(({ bodyHash }) => bodyHash === start.bodyHash)) {
+  const isOfCurrent = hasSameRoute && hasSameBody;
+  // Whatever the newer request's model or route: they are one conversation.
+  if (start.isRetry && !isOfCurrent && current.replaced.some(({ bodyHash }) => bodyHash === start.bodyHash)) {
     return new ApiError(409, "conversation_replaced", "A newer request took this conversation over");
   }
+  if (!hasSameRoute) return "begin";
   if (hasSameKey && !hasSameBody) {
     return new ApiError(422, "invalid_request_error", "This Idempotency-Key was used with another request body");
   }

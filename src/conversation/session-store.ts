@@ -1,7 +1,7 @@
 /** The sessions of one conversation as they are stored: makes one of a request, restores them, deletes them. */
 
 import type { Clock } from "../clock.ts";
-import type { Origin } from "../origin/origin.ts";
+import type { OriginCalls } from "../origin/origin.ts";
 import { ActiveSession } from "./active-session.ts";
 import type { Slot } from "./log/keys.ts";
 import { ReplayLog } from "./log/replay-log.ts";
@@ -19,12 +19,12 @@ export type SessionEvents = Pick<SessionHost, "onAccepted" | "onEnd" | "onError"
 export class SessionStore {
   readonly #storage: LogStorage;
   readonly #records: Records;
-  readonly #origin: Origin;
+  readonly #origin: OriginCalls;
   readonly #limits: ProducerLimits;
   readonly #clock: Clock;
   readonly #events: SessionEvents;
 
-  constructor(storage: LogStorage, origin: Origin, limits: ProducerLimits, clock: Clock, events: SessionEvents) {
+  constructor(storage: LogStorage, origin: OriginCalls, limits: ProducerLimits, clock: Clock, events: SessionEvents) {
     this.#storage = storage;
     this.#records = new Records(storage.sql);
     this.#origin = origin;

@@ -51,6 +51,9 @@ const ATTACH_REFUSALS: Readonly<Record<number, "unknown" | "lost" | "loading">> 
   503: "loading",
 };
 
+/** What a conversation asks of its origin. */
+export type OriginCalls = Pick<Origin, "generate" | "attach" | "find" | "stop">;
+
 export class Origin {
   readonly #config: OriginConfig;
 

@@ -304,7 +304,8 @@ describe("an origin without replay", () => {
     site = await Site.start({ behind: { url: urlOf(tunnel), close: () => closed(tunnel) } });
     const answer = await site.chat("530", chatBody("530", 10)).answer;
     expect(answer.status).toBe(502);
-    expect(JSON.parse(answer.body.toString()).error).toMatchObject({
+    expect(await answer.closed).toBe("clean");
+    expect(JSON.parse(answer.text).error).toMatchObject({
       type: "origin_unreachable",
       message: expect.stringContaining("530"),
     });

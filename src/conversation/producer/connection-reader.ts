@@ -85,7 +85,7 @@ export class ConnectionReader {
     const reader = body.getReader({ mode: "byob" });
     let buffer = new ArrayBuffer(READ_BYTES);
     for (;;) {
-      let part: ReadableStreamReadResult<Uint8Array>;
+      let part: { readonly done: boolean; readonly value?: Uint8Array | undefined };
       const asked = session.isAttended ? 0 : this.#clock.now();
       try {
         part = await reader.read(new Uint8Array(buffer));

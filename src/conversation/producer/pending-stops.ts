@@ -2,7 +2,7 @@
  * Stops that the origin has not acknowledged. Written before the stop is tried, so that none is forgotten; retried from the
  * alarm, across restarts, until acknowledged or expired: a GPU that works for nobody is what a stop is there to end.
  */
-import type { Origin } from "../../origin/origin.ts";
+import type { OriginCalls } from "../../origin/origin.ts";
 import type { Sql } from "../log/sql.ts";
 
 /**
@@ -66,12 +66,12 @@ export class PendingStops {
   }
 
   /** Sends all of them once. `now` as of the call, Unix milliseconds. */
-  async retry(origin: Origin, now: number): Promise<void> {
+  async retry(origin: Pick<OriginCalls, "stop">, now: number): Promise<void> {
     this.#tries += 1;
     await Promise.all(Array.from(this.#stops.keys(), (id) => this.#send(id, origin, now)));
   }
 
-  async #send(id: string, origin: Origin, now: number): Promise<void> {
+  async #send(id: string, origin: Pick<OriginCalls, "stop">, now: number): Promise<void> {
     const result = await origin.stop(id);
     const stop = this.#stops.get(id);
     // Settled, or acknowledged by another try, meanwhile.

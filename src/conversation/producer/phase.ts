@@ -56,6 +56,8 @@ export interface Facts {
   readonly isEventStream: boolean;
   /** The request is still stored, and has not been sent too often. */
   readonly mayResend: boolean;
+  /** The origin has accepted the request, this time or before it was sent again: there is a session, and it ends. */
+  readonly isAccepted: boolean;
   /** Bytes of the answer are in the log. */
   readonly hasBytes: boolean;
 }
@@ -67,7 +69,7 @@ export function next(phase: Phase, seen: Observation, facts: Facts): Phase {
   if (seen.saw === "ended_elsewhere") return over({ is: "ended_elsewhere" });
   switch (phase.name) {
     case "asking":
-      return afterAsking(seen);
+      return afterAsking(seen, facts);
     case "finding":
       return afterFinding(phase.cause, seen, facts);
     case "attaching":
@@ -79,12 +81,12 @@ export function next(phase: Phase, seen: Observation, facts: Facts): Phase {
   }
 }
 
-function afterAsking(seen: Observation): Phase {
+function afterAsking(seen: Observation, facts: Facts): Phase {
   switch (seen.saw) {
     case "head":
       return { name: "reading", isFirst: true };
     case "refused":
-      return over({ is: "refused", failure: seen.failure });
+      return refused(seen.failure, facts);
     case "no_answer":
       return { name: "finding", cause: { kind: "no_answer", failure: seen.failure, wasQuick: seen.wasQuick } };
     default:
@@ -95,15 +97,15 @@ function afterAsking(seen: Observation): Phase {
 function afterFinding(cause: Cause, seen: Observation, facts: Facts): Phase {
   switch (seen.saw) {
     case "known":
-      return facts.wantsStream ? { name: "attaching", cause } : giveUp(cause, seen.saw, facts);
+      return facts.wantsStream ? { name: "attaching", cause } : giveUp(cause, facts, seen.saw);
     case "unknown":
       if (facts.wantsStream && facts.mayResend) {
         return { name: "asking", resend: { hasBroken: cause.kind !== "restarted" } };
       }
-      return giveUp(cause, seen.saw, facts);
+      return giveUp(cause, facts, seen.saw);
     case "unsupported":
     case "unreachable":
-      return giveUp(cause, seen.saw, facts);
+      return giveUp(cause, facts, seen.saw);
     default:
       throw impossible("finding", seen);
   }
@@ -115,7 +117,8 @@ function afterAttaching(cause: Cause, seen: Observation, facts: Facts): Phase {
       return { name: "reading", isFirst: false };
     case "lost":
     case "unreachable":
-      return giveUp(cause, seen.saw, facts);
+      // The origin has the request, or had it: it is not sent again, and its client is not told to.
+      return cause.kind === "no_answer" ? ended("origin_lost") : giveUp(cause, facts);
     default:
       throw impossible("attaching", seen);
   }
@@ -133,13 +136,14 @@ function afterReading(isFirst: boolean, seen: Observation, facts: Facts): Phase 
   return isAllThereIs ? ended("origin_truncated") : { name: "attaching", cause };
 }
 
-/** There is no way to the rest of the answer, after `saw`. */
-function giveUp(cause: Cause, saw: "known" | "unknown" | "unsupported" | "unreachable" | "lost", facts: Facts): Phase {
+/** There is no way to the rest of the answer; `saw` is what the origin said of it, if it was asked. */
+function giveUp(cause: Cause, facts: Facts, saw?: "known" | "unknown" | "unsupported" | "unreachable"): Phase {
   switch (cause.kind) {
     case "no_answer":
-      return giveUpUnanswered(cause, saw, facts);
+      return giveUpUnanswered(cause, facts, saw);
     case "restarted":
-      // A JSON answer that goes on at the origin, or an origin without replay: this gateway cannot go on with it.
+      // A JSON answer, which goes on at the origin or was forgotten there, or an origin without replay.
+      if (saw === "unknown" && !facts.wantsStream) return ended("interrupted");
       return ended(saw === "known" || saw === "unsupported" ? "interrupted" : "origin_lost");
     case "dropped":
       return ended(cause.bodyEnded && facts.hasBytes ? "origin_truncated" : "origin_lost");
@@ -148,10 +152,15 @@ function giveUp(cause: Cause, saw: "known" | "unknown" | "unsupported" | "unreac
   }
 }
 
-/** Of a request that the origin does not have, its client may try again; of one that it has or had, not. */
-function giveUpUnanswered(cause: Cause & { kind: "no_answer" }, saw: string, facts: Facts): Phase {
-  const mayBeThere = facts.wantsStream ? saw === "lost" : saw === "known" || (saw === "unknown" && !cause.wasQuick);
-  return mayBeThere ? ended("origin_lost") : over({ is: "refused", failure: cause.failure });
+/** Of a request that the origin does not have, its client may try again; of a JSON answer that was made or is, not. */
+function giveUpUnanswered(cause: Cause & { kind: "no_answer" }, facts: Facts, saw: string | undefined): Phase {
+  const mayBeThere = !facts.wantsStream && (saw === "known" || (saw === "unknown" && !cause.wasQuick));
+  return mayBeThere ? ended("origin_lost") : refused(cause.failure, facts);
+}
+
+/** Its readers have an answer already if an earlier connection brought a head: a refusal is then no answer to anybody. */
+function refused(failure: StartFailure, { isAccepted }: Facts): Phase {
+  return isAccepted ? ended("origin_lost") : over({ is: "refused", failure });
 }
 
 function ended(end: "done" | Failure): Phase {

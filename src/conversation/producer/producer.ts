@@ -7,7 +7,7 @@
  */
 
 import type { Clock } from "../../clock.ts";
-import { type Attachment, type Origin, type OriginSession, STALE_CONNECTION_MS } from "../../origin/origin.ts";
+import { type Attachment, type OriginCalls, type OriginSession, STALE_CONNECTION_MS } from "../../origin/origin.ts";
 import type { Session } from "../session/session.ts";
 import { contentTypeOf } from "../session/session-state.ts";
 import { Backoff } from "./backoff.ts";
@@ -39,7 +39,7 @@ const STABLE_CONNECTION_MS = 10_000;
 
 export class Producer {
   readonly #session: Session;
-  readonly #origin: Origin;
+  readonly #origin: OriginCalls;
   readonly #limits: ProducerLimits;
   readonly #clock: Clock;
   readonly #newId: () => string;
@@ -58,7 +58,7 @@ export class Producer {
   #limit: (Observation & { saw: "limit" })["end"] | undefined;
   #cancelWatch: (() => void) | undefined;
 
-  constructor(session: Session, origin: Origin, limits: ProducerLimits, clock: Clock, newId: () => string) {
+  constructor(session: Session, origin: OriginCalls, limits: ProducerLimits, clock: Clock, newId: () => string) {
     this.#session = session;
     this.#origin = origin;
     this.#limits = limits;
@@ -112,6 +112,7 @@ export class Producer {
       wantsStream: record.wantsStream,
       isEventStream,
       mayResend: request.isHeld && isWithinBounds,
+      isAccepted: contentTypeOf(record.state) !== undefined,
       hasBytes: log.originBytes > 0,
     };
   }
