@@ -5,6 +5,13 @@ import { readFrom } from "./session/reader.ts";
 import type { Session } from "./session/session.ts";
 import { contentTypeOf, type OriginRefusal, type StartFailure } from "./session/session-state.ts";
 
+/** The answer to the POST: the origin's refusal, or the session from its first byte. */
+export async function opening(session: Session): Promise<Response> {
+  await untilSettled(session);
+  const { state } = session.record;
+  return state.phase === "refused" ? refusal(state.failure) : await answer(session, 0);
+}
+
 /** The session's bytes from `from` on. A JSON answer comes when it is complete. */
 export async function answer(session: Session, from: number): Promise<Response> {
   if (!session.isEventStream) await untilEnded(session);
@@ -26,7 +33,7 @@ export function answerHead(session: Session, from: number): Response {
 }
 
 /** The answer to a request that did not become a session. */
-export function refusal(failure: StartFailure): Response {
+function refusal(failure: StartFailure): Response {
   if (failure instanceof ApiError) throw failure;
   const { status, contentType, body } = failure;
   return new Response(body, { status, headers: { "Content-Type": contentType, "Cache-Control": "no-store" } });
@@ -44,11 +51,16 @@ export function unknownSession(): ApiError {
   return notFound("No session of this conversation: it is unknown, expired or stopped");
 }
 
+/** Resolves when the origin has accepted or refused the request, or the session has ended. */
+async function untilSettled(session: Session): Promise<void> {
+  while (session.record.state.phase === "asking") await session.audience.changed();
+}
+
 /** Whoever waits for a JSON answer is a reader: the producer hands on at once what comes. */
 async function untilEnded(session: Session): Promise<void> {
   const leave = session.audience.join();
   try {
-    await session.ended();
+    while (session.isLive) await session.audience.changed();
   } finally {
     leave();
   }

@@ -10,7 +10,7 @@ import { ApiError, badRequest, errorResponse, fenced } from "../errors.ts";
 import { Origin } from "../origin/origin.ts";
 import { type LookupRow, lookupMatches } from "../protocol.ts";
 import type { ActiveSession } from "./active-session.ts";
-import { answer, answerHead, refusal, refusalError, unknownSession } from "./answer.ts";
+import { answer, answerHead, opening, refusalError, unknownSession } from "./answer.ts";
 import { isExpired, nextAlarm } from "./expiry.ts";
 import { isReplacedAt, joins, remember } from "./join.ts";
 import { decode, type ReplayRequest, type StartRequest, type StopAnswer, type StopRequest } from "./messages.ts";
@@ -59,10 +59,7 @@ export class Conversation extends DurableObject<Env> {
     try {
       const message = decode(request);
       if ("replay" in message) return await this.#replay(message.replay);
-      const { session } = await this.#joinOrBegin(message.start, request);
-      await session.settled();
-      const { state } = session.record;
-      return state.phase === "refused" ? refusal(state.failure) : await answer(session, 0);
+      return await opening((await this.#joinOrBegin(message.start, request)).session);
     } catch (error) {
       if (error instanceof ApiError) return errorResponse(error);
       throw error;

@@ -86,7 +86,7 @@ export class ConnectionReader {
     let buffer = new ArrayBuffer(READ_BYTES);
     for (;;) {
       let part: { readonly done: boolean; readonly value?: Uint8Array | undefined };
-      const asked = session.isAttended ? 0 : this.#clock.now();
+      const asked = session.audience.isPresent ? 0 : this.#clock.now();
       try {
         part = await reader.read(new Uint8Array(buffer));
       } catch {
@@ -98,7 +98,7 @@ export class ConnectionReader {
       this.#received += part.value.length;
       if (!take(part.value)) return false;
       buffer = part.value.buffer as ArrayBuffer;
-      if (!session.isAttended && this.#clock.now() - asked >= CAUGHT_UP_MS) {
+      if (!session.audience.isPresent && this.#clock.now() - asked >= CAUGHT_UP_MS) {
         await pause(this.#clock, UNATTENDED_READ_INTERVAL_MS, session.audience.arrival);
       }
     }

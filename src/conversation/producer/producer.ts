@@ -15,7 +15,8 @@ import { Connection } from "./connection.ts";
 import { ConnectionReader } from "./connection-reader.ts";
 import { STOP_GRACE_MS } from "./pending-stops.ts";
 import { type Cause, type Facts, next, type Observation, type Phase, type Verdict } from "./phase.ts";
-import { type ProducerLimits, watch, watchIntervalMs } from "./watchdog.ts";
+import type { ProducerLimits } from "./watchdog.ts";
+import { Watcher } from "./watcher.ts";
 
 /** After an immediate connection failure, how long to keep asking before answering 502. */
 const FIRST_CONTACT_MS = 5_000;
@@ -46,17 +47,15 @@ export class Producer {
   readonly #reader: ConnectionReader;
   readonly #backoff = new Backoff();
   readonly #connection: Connection;
+  readonly #watcher: Watcher;
   /** The head of the answer that is to be read next. */
   #response: Response | undefined;
   /** The origin has answered, with a head or as a session that can be read: a stop reaches all there is. */
   #isAnswered: boolean;
-  #probedAt = 0;
-  #receivedAtCheck = 0;
   /** Since when the answer has not grown, Unix milliseconds; `undefined` while it does. */
   #stalledAt: number | undefined;
   /** Set by the watchdog. */
   #limit: (Observation & { saw: "limit" })["end"] | undefined;
-  #cancelWatch: (() => void) | undefined;
 
   constructor(session: Session, origin: OriginCalls, limits: ProducerLimits, clock: Clock, newId: () => string) {
     this.#session = session;
@@ -67,6 +66,13 @@ export class Producer {
     this.#reader = new ConnectionReader(session, clock);
     this.#isAnswered = contentTypeOf(session.record.state) !== undefined;
     this.#connection = new Connection(clock);
+    this.#watcher = new Watcher(session, this.#reader, this.#connection, origin, limits, clock, {
+      isAnswered: () => this.#isAnswered,
+      giveUp: (end) => {
+        this.#limit = end;
+        this.#connection.leave();
+      },
+    });
   }
 
   /** From the request, or from a restart of the object, to the answer's end. Called once. */
@@ -75,7 +81,7 @@ export class Producer {
       from === "start" ? { name: "asking", resend: undefined } : { name: "finding", cause: { kind: "restarted" } };
     // A reader may have seen more than was stored; how much at most, the origin tells.
     if (from === "restart" && this.#isAnswered) this.#session.caughtUpAt(Number.POSITIVE_INFINITY);
-    this.#watchAgain();
+    this.#watcher.start();
     try {
       while (phase.name !== "over") {
         const seen = await this.#observe(phase);
@@ -83,7 +89,7 @@ export class Producer {
       }
       return phase.verdict;
     } finally {
-      this.#cancelWatch?.();
+      this.#watcher.stop();
       this.#connection.leave();
     }
   }
@@ -222,63 +228,5 @@ export class Producer {
     }
     const isComplete = isEventStream ? this.#session.isLive && this.#reader.isComplete : bodyEnded;
     return { saw: "end", bodyEnded, isComplete, grew };
-  }
-
-  #watchAgain(): void {
-    this.#cancelWatch = this.#clock.after(watchIntervalMs(this.#limits), () => {
-      this.#watchAgain();
-      this.#check();
-    });
-  }
-
-  #check(): void {
-    if (!this.#session.isLive) return;
-    const now = this.#clock.now();
-    if (this.#reader.received > this.#receivedAtCheck) {
-      this.#receivedAtCheck = this.#reader.received;
-      this.#connection.heardAt = now;
-    }
-    const { startedAt } = this.#session.record;
-    const contact = {
-      startedAt,
-      isConnected: this.#connection.isOpen,
-      heardAt: this.#connection.heardAt,
-      probedAt: this.#probedAt,
-      isComplete: this.#reader.isComplete,
-    };
-    switch (watch(now, contact, this.#limits)) {
-      case "wait":
-        break;
-      case "close":
-        this.#connection.cut();
-        break;
-      case "idle":
-        this.#giveUp("origin_timeout");
-        break;
-      case "too_long":
-        this.#giveUp("too_long");
-        break;
-      case "probe":
-        this.#probedAt = now;
-        this.#probe().catch((error: unknown) => console.error(error));
-    }
-  }
-
-  #giveUp(end: "origin_timeout" | "too_long"): void {
-    this.#limit = end;
-    this.#connection.leave();
-  }
-
-  /** Silence may be a prompt being processed, or a connection that died without a word: the origin knows which. */
-  async #probe(): Promise<void> {
-    const { id } = this.#connection;
-    const found = await this.#origin.find(this.#session.record.originId);
-    if (!this.#session.isLive || id !== this.#connection.id) return;
-    if (!this.#isAnswered) {
-      // Waiting for a slot, llama-server says nothing at all, for as long as it takes.
-      if (found.state === "known") this.#connection.heardAt = this.#clock.now();
-    } else if (found.state === "unknown" || (found.state === "known" && found.totalBytes > this.#reader.originBytes)) {
-      this.#connection.cut();
-    }
   }
 }

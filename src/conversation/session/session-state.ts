@@ -89,6 +89,11 @@ export function contentTypeOf(state: SessionState): string | undefined {
   return state.phase === "streaming" || state.phase === "ended" ? state.contentType : undefined;
 }
 
+/** Bytes; see EndedState. */
+export function brokenFromOf(state: SessionState): number | undefined {
+  return state.phase === "ended" ? state.brokenFrom : undefined;
+}
+
 /** `null` while the session is live, as in a lookup row. */
 export function endOf(state: SessionState): SessionEnd | null {
   switch (state.phase) {

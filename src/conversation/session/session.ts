@@ -20,10 +20,10 @@ import { Keepalive } from "./keepalive.ts";
 import { KeptRequest } from "./kept-request.ts";
 import type { SessionRecord } from "./session-record.ts";
 import {
+  brokenFromOf,
   contentTypeOf,
   type EndedState,
   endOf,
-  isAccepted,
   isLive,
   nextState,
   type SessionEvent,
@@ -56,10 +56,7 @@ export class Session {
   readonly request: KeptRequest;
   /** Whether the log ends with a whole event: a frame may go there. */
   #isAtBoundary: boolean;
-  /**
-   * A reader may have seen this many origin bytes before the restart. Until the log has caught up no ping may take an
-   * offset that a client already has with other bytes.
-   */
+  /** A reader may have seen this many origin bytes before the restart: until then no ping may take an offset of theirs. */
   #replayFloor = 0;
   #cancelFlush: (() => void) | undefined;
   /** The ending could not be persisted; readers get an error, not a clean end. */
@@ -97,11 +94,6 @@ export class Session {
   /** Where the answer begins: behind the pings, if the origin answered a request for a stream with something else. */
   get bodyStart(): number {
     return this.isEventStream ? 0 : this.log.end - this.log.originBytes;
-  }
-
-  /** Whether what comes is to be handed on at once: a client reads, or nothing more is to come. */
-  get isAttended(): boolean {
-    return this.audience.isPresent || !this.isLive;
   }
 
   /** The origin accepted the request. Saved with the first byte: without one there is nothing to remember. */
@@ -223,24 +215,13 @@ export class Session {
    * where it cannot see it, and an end would pass for the end of the answer.
    */
   hasLost(from: number): boolean {
-    const { state } = this.#record;
-    const brokenFrom = state.phase === "ended" ? state.brokenFrom : undefined;
+    const brokenFrom = brokenFromOf(this.#record.state);
     return this.#isBroken || (brokenFrom !== undefined && from > brokenFrom);
   }
 
   /** The session has ended and all its bytes are visible: a reader at the end is done. */
   get isDrained(): boolean {
     return !this.isLive && !this.log.hasBarrier;
-  }
-
-  /** Resolves when the origin has accepted or refused the request, or the session has ended. */
-  async settled(): Promise<void> {
-    while (this.isLive && !isAccepted(this.#record.state)) await this.audience.changed();
-  }
-
-  /** Resolves when the session has ended. */
-  async ended(): Promise<void> {
-    while (this.isLive) await this.audience.changed();
   }
 
   #addFrame(frame: Uint8Array): void {
@@ -269,17 +250,17 @@ export class Session {
 
   #ping(): void {
     if (!this.isLive || !this.isEventStream || !this.#isAtBoundary || !this.#hasCaughtUp) return;
-    try {
-      this.#addFrame(PING);
-    } catch (error) {
-      this.#host.onError(this, error);
-    }
+    this.#guarded(() => this.#addFrame(PING));
   }
 
   #flush(): void {
     this.#cancelFlush = undefined;
+    this.#guarded(() => this.log.flush());
+  }
+
+  #guarded(timedWork: () => void): void {
     try {
-      this.log.flush();
+      timedWork();
     } catch (error) {
       this.#host.onError(this, error);
     }
