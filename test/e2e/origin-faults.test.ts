@@ -206,6 +206,18 @@ describe("the gateway", () => {
     await until(async () => (await site.origin.busySlots()) === 0, "the slot is free", 40_000);
   });
 
+  it("stop that was answered is kept by a gateway that is killed at once", async () => {
+    site = await Site.start({ paceMs: 5 });
+    await live("answered", 20_000);
+    site.back.faults = { isStalled: true };
+    expect(await site.stop("answered")).toBe(204);
+    await site.restartGateway();
+    site.back.faults = {};
+    site.back.cutAll();
+    await until(async () => (await site.origin.busySlots()) === 0, "the slot is free", 40_000);
+    expect(await site.lookup(["answered"])).toEqual([]);
+  });
+
   it("stop in each of these states frees the GPU and leaves nothing", async () => {
     site = await Site.start({ paceMs: 5 });
     const states: Record<string, () => Promise<unknown>> = {
@@ -298,6 +310,17 @@ describe("an origin without replay", () => {
     expect(origin.busySlots()).toBe(0);
   });
 
+  it("that holds a request and lists nothing while its model loads is asked once", async () => {
+    const origin = await startLoadingOrigin(2_000);
+    site = await Site.start({ behind: origin });
+    const post = site.chat("loading", chatBody("loading", 10));
+    await until(() => origin.requests > 0, "the origin has the request");
+    site.back.cutAll();
+    await (await post.answer).readUntil("[DONE]", 20_000);
+    expect(origin.requests).toBe(1);
+    expect(await site.row("loading")).toMatchObject({ end: "done" });
+  });
+
   it("a tunnel status instead of an answer: the client is told in llama-server's shape, and nothing is left", async () => {
     const tunnel = createServer((_, response) => void response.writeHead(530).end("error code: 1033"));
     await new Promise<void>((done) => tunnel.listen(0, "127.0.0.1", done));
@@ -312,6 +335,37 @@ describe("an origin without replay", () => {
     expect(await site.row("530")).toBeUndefined();
   });
 });
+
+/** A router whose model takes so long to load: until then it lists no session, and says so where one is read. */
+async function startLoadingOrigin(loadMs: number) {
+  let requests = 0;
+  let loadedAt = Number.POSITIVE_INFINITY;
+  const server = createServer((request, response) => {
+    const isLoading = Date.now() < loadedAt;
+    const json = (status: number, body: unknown) =>
+      void response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(body));
+    const path = request.url ?? "";
+    if (request.method === "POST" && path === "/v1/chat/completions") {
+      requests += 1;
+      loadedAt = Date.now() + loadMs;
+    } else if (request.method === "POST") {
+      json(200, isLoading ? [] : [{ conversation_id: "c", is_done: true, total_bytes: 14 }]);
+    } else if (isLoading) {
+      const message = "Stream owner model is loading, retry later";
+      json(503, { error: { code: 503, message, type: "unavailable_error" } });
+    } else {
+      response.writeHead(200, { "Content-Type": "text/event-stream" }).end("data: [DONE]\n\n");
+    }
+  });
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  return {
+    url: urlOf(server),
+    close: () => closed(server),
+    get requests() {
+      return requests;
+    },
+  };
+}
 
 /** An origin that answers every request, the DELETE of a stop apart, as `answer` says. */
 async function startBadOrigin(answer: (response: ServerResponse, path: string) => void) {

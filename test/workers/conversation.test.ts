@@ -58,7 +58,7 @@ describe("a session", () => {
   });
 
   it("keeps the newest bytes of a long answer, and says which offsets are lost", async () => {
-    const response = await chat("long", { tokens: 400, event_bytes: 1_000, pace_ms: 0 });
+    const response = await chat("long", { tokens: 400, event_bytes: 1_000, pace_ms: 1 });
     const bytes = new Uint8Array(await response.arrayBuffer());
     const [row] = await lookup(["long"]);
     const start = row?.dropped_bytes as number;
@@ -261,6 +261,28 @@ describe("a second POST", () => {
     expect(await fenced.json()).toMatchObject({ error: { type: "conversation_replaced" } });
   });
 
+  it("keeps its bytes from a reader of the first that comes back, without a fence, where that ended", async () => {
+    const first = await chat("two pages", { tokens: 10_000, pace_ms: 10 });
+    const seen = first.text();
+    await until("there are bytes", async () => Number((await lookup(["two pages"]))[0]?.total_bytes) > 0);
+    const second = await chat("two pages", { tokens: 40 }, { fields: { seed: 2 } });
+    const length = new TextEncoder().encode(await seen).length;
+    const back = await replay("two pages", `from=${length}`);
+    expect(back.status).toBe(409);
+    expect(await back.json()).toMatchObject({ error: { type: "conversation_replaced" } });
+    const whole = await second.text();
+    expect(await (await replay("two pages", "from=10")).text()).toBe(whole.slice(10));
+  });
+
+  it("that cannot be stored is an error, and leaves no session behind", async () => {
+    await (await chat("unstorable", { tokens: 2 })).text();
+    await runInDurableObject(object("alice/unstorable"), (_, { storage }) => {
+      storage.sql.exec("ALTER TABLE log RENAME COLUMN data TO gone");
+    });
+    expect((await chat("unstorable", { tokens: 3 })).status).toBe(500);
+    expect((await lookup(["unstorable"])).filter(({ is_done }) => !is_done)).toEqual([]);
+  });
+
   it("at the same time: the last one wins", async () => {
     const generations = (await originStats(originUrl)).generations;
     const posts = await Promise.all(
@@ -300,6 +322,17 @@ describe("a retry of the same request", () => {
     expect(late.status).toBe(409);
     expect(late.headers.get("X-Should-Retry")).toBe("false");
     expect((await second.text()).endsWith(DONE)).toBe(true);
+  });
+
+  it("of a request that was replaced two requests ago does not end the newest one", async () => {
+    const posts = [];
+    for (const seed of [1, 2, 3])
+      posts.push(await chat("overtaken twice", { tokens: 200, pace_ms: 10 }, { fields: { seed } }));
+    const retry = { headers: { "X-Stainless-Retry-Count": "1" }, fields: { seed: 1 } };
+    const late = await chat("overtaken twice", { tokens: 200, pace_ms: 10 }, retry);
+    expect(late.status).toBe(409);
+    const texts = await Promise.all(posts.map((post) => post.text()));
+    expect(texts.map((text) => text.endsWith(DONE))).toEqual([false, false, true]);
   });
 
   it("is none when the body is another", async () => {
