@@ -14,7 +14,7 @@ export function readFrom(session: Session, from: number): ReadableStream<Uint8Ar
 }
 
 /** Written without async functions: a promise of our own per event is a tenth of what an event costs. */
-class Reader implements UnderlyingSource<Uint8Array> {
+class Reader {
   readonly #session: Session;
   readonly #from: number;
   #offset: number;

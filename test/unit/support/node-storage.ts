@@ -13,6 +13,9 @@ export class NodeStorage implements LogStorage {
   readonly #statements = new Map<string, StatementSync>();
   #unconfirmed: PromiseWithResolvers<void>[] = [];
 
+  /** Nothing can be written. */
+  isFull = false;
+
   constructor() {
     this.#db.exec("BEGIN");
   }
@@ -22,7 +25,10 @@ export class NodeStorage implements LogStorage {
       this.#prepare(query)
         .all(...args.map(toNode))
         .map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, toColumn(value)])) as T),
-    run: (query, ...args) => void this.#prepare(query).run(...args.map(toNode)),
+    run: (query, ...args) => {
+      if (this.isFull && /^(INSERT|UPDATE|REPLACE)/.test(query)) throw new Error("The disk is full");
+      this.#prepare(query).run(...args.map(toNode));
+    },
   };
 
   transaction(work: () => void): void {

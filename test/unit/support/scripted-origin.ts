@@ -5,46 +5,17 @@
  */
 import { ApiError } from "../../../src/errors.ts";
 import type { Attachment, Opening, OriginCalls, OriginSession, StopResult } from "../../../src/origin/origin.ts";
+import { ScriptedBody } from "./scripted-body.ts";
 
-/** The body of an answer, whose bytes the test pushes. */
-export class AnswerBody {
+/** An answer with its head. */
+export class ScriptedAnswer extends ScriptedBody {
   readonly contentType: string;
   /** The gateway has ended the connection. */
   isAborted = false;
-  readonly #stream: ReadableStream<Uint8Array>;
-  #controller: ReadableByteStreamController | undefined;
-  #isOver = false;
 
   constructor(contentType = "text/event-stream") {
+    super();
     this.contentType = contentType;
-    this.#stream = new ReadableStream({
-      type: "bytes",
-      start: (controller) => {
-        this.#controller = controller;
-      },
-    });
-  }
-
-  push(text: string | Uint8Array): this {
-    const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text.slice();
-    if (!this.#isOver) this.#controller?.enqueue(bytes);
-    return this;
-  }
-
-  /** The origin ends the answer. */
-  end(): this {
-    this.#isOver = true;
-    this.#controller?.close();
-    // A reader that waits in a buffer of its own is only released by this.
-    this.#controller?.byobRequest?.respond(0);
-    return this;
-  }
-
-  /** The connection is lost. */
-  drop(): this {
-    if (!this.#isOver) this.#controller?.error(new Error("The connection was lost"));
-    this.#isOver = true;
-    return this;
   }
 
   response(signal: AbortSignal): Response {
@@ -54,13 +25,13 @@ export class AnswerBody {
     };
     signal.addEventListener("abort", abort);
     if (signal.aborted) abort();
-    return new Response(this.#stream, { headers: { "Content-Type": this.contentType } });
+    return new Response(this.stream, { headers: { "Content-Type": this.contentType } });
   }
 }
 
 type Answer<T> = T | Promise<T>;
-export type ScriptedOpening = AnswerBody | Exclude<Opening, { opened: Response }>;
-export type ScriptedAttachment = AnswerBody | Exclude<Attachment, { response: Response }>;
+export type ScriptedOpening = ScriptedAnswer | Exclude<Opening, { opened: Response }>;
+export type ScriptedAttachment = ScriptedAnswer | Exclude<Attachment, { response: Response }>;
 
 export const UNKNOWN: OriginSession = { state: "unknown" };
 export const UNREACHABLE: OriginSession = { state: "unreachable" };
@@ -92,7 +63,7 @@ export class ScriptedOrigin implements OriginCalls {
   attachments: Answer<ScriptedAttachment>[] = [];
   stops: Answer<StopResult>[] = ["acknowledged"];
 
-  /** How often it was asked so, and not some time before `since`. */
+  /** How often it was asked so. */
   count(kind: "POST" | "find" | "attach" | "stop"): number {
     return this.asked.filter((call) => call.startsWith(kind)).length;
   }
@@ -101,13 +72,13 @@ export class ScriptedOrigin implements OriginCalls {
     this.asked.push(`POST ${originId}`);
     this.requests.push(new TextDecoder().decode(body));
     const opening = await unlessAborted(signal, nextOf(this.openings, "POST"), noAnswer());
-    return opening instanceof AnswerBody ? { opened: opening.response(signal) } : opening;
+    return opening instanceof ScriptedAnswer ? { opened: opening.response(signal) } : opening;
   }
 
   async attach(originId: string, from: number, signal: AbortSignal): Promise<Attachment> {
     this.asked.push(`attach ${originId} at ${from}`);
     const attachment = await unlessAborted(signal, nextOf(this.attachments, "attach"), "unreachable" as const);
-    return attachment instanceof AnswerBody ? { response: attachment.response(signal) } : attachment;
+    return attachment instanceof ScriptedAnswer ? { response: attachment.response(signal) } : attachment;
   }
 
   async find(originId: string): Promise<OriginSession> {

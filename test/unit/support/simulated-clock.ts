@@ -7,8 +7,12 @@ interface Timer {
 }
 
 export class SimulatedClock implements Clock {
-  #now = 1_700_000_000_000;
+  #now: number;
   readonly #timers = new Set<Timer>();
+
+  constructor(now = 1_700_000_000_000) {
+    this.#now = now;
+  }
 
   now(): number {
     return this.#now;
