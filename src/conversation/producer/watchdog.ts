@@ -46,7 +46,8 @@ export function watch(
   const silence = now - contact.heardAt;
   if (now - contact.startedAt > limits.maxGenerationMs) return "too_long";
   if (!contact.isConnected) return "wait";
-  if (silence > CLOSE_GRACE_MS && contact.isComplete) return "close";
+  // Not later than at the second look: they come as often as this takes.
+  if (silence >= CLOSE_GRACE_MS && contact.isComplete) return "close";
   if (silence > limits.originIdleMs) return "idle";
   const sinceContact = now - Math.max(contact.heardAt, contact.probedAt);
   return sinceContact > Math.min(PROBE_AFTER_MS, limits.originIdleMs / 2) ? "probe" : "wait";
