@@ -174,7 +174,7 @@ export class Producer {
       if (found.state === "unknown" && !isSure) {
         isSure = true;
         await this.#connection.pause(RELOOKUP_DELAY_MS);
-      } else if (found.state !== "unreachable" || this.#clock.now() > deadline || this.#limit !== undefined) {
+      } else if (found.state !== "unreachable" || this.#clock.now() >= deadline || this.#limit !== undefined) {
         return { saw: found.state };
       }
     }

@@ -47,7 +47,7 @@ export function noAnswer(): { noAnswer: ApiError } {
 }
 
 /** The origin's own error answer. */
-export function refused(status: number): Opening & { refused: object } {
+export function refused(status: number): Extract<Opening, { refused: object }> {
   return {
     refused: { status, contentType: "application/json", body: new TextEncoder().encode(`{"error":${status}}`) },
   };
