@@ -69,12 +69,12 @@ describe("the first byte of an answer", () => {
 
   it("makes its host hear that the request was accepted, once, before readers hear it", async () => {
     const { session, heard } = newSession();
-    const settled = session.settled().then(() => heard.push("settled"));
+    const changed = session.audience.changed().then(() => heard.push("readers"));
     session.accept(EVENTS);
     session.append(bytes("data: 1\n\n"), true, 0);
     session.accept("text/plain");
-    await settled;
-    expect(heard).toEqual(["accepted", "settled"]);
+    await changed;
+    expect(heard).toEqual(["accepted", "readers"]);
     expect(session.record.state).toEqual({ phase: "streaming", contentType: EVENTS });
   });
 });

@@ -16,7 +16,9 @@ export class NodeStorage implements LogStorage {
   /** Nothing can be written. */
   isFull = false;
 
-  constructor() {
+  /** `dump`: the statements that make what is stored already. */
+  constructor(dump = "") {
+    this.#db.exec(dump);
     this.#db.exec("BEGIN");
   }
 
