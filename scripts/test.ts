@@ -15,8 +15,8 @@ const ALL_PROJECTS = ["unit", "workers", "conformance", "e2e"];
 const LLAMA_PROJECTS = ["conformance", "e2e"];
 
 const HOW_TO_GET_ONE = `
-These tests run against a real llama-server 0.7.0 or newer. Debian has it in testing and unstable (package
-llama.cpp-tools); else build llama.cpp (https://github.com/ggml-org/llama.cpp). Then:
+These tests run against a real llama-server 0.7.0 or newer. Debian testing has it in its package llama.cpp-tools;
+elsewhere build llama.cpp (https://github.com/ggml-org/llama.cpp). Then:
 
   LLAMA_SERVER=$(command -v llama-server) npm run test:llama
 
