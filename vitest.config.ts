@@ -1,9 +1,15 @@
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
+import { QuietReporter } from "./test/support/quiet-reporter.ts";
+
+/** scripts/test.ts: where a report for machines goes. */
+const json = process.env.HOLDFAST_TEST_JSON;
 
 /** Four kinds of tests, by where they run; `npm test` and `npm run test:llama` name the ones they want. */
 export default defineConfig({
   test: {
+    reporters: json === undefined ? [new QuietReporter()] : [new QuietReporter(), ["json", { outputFile: json }]],
+    silent: "passed-only",
     projects: [
       { test: { name: "unit", include: ["test/unit/**/*.test.ts"] } },
       {

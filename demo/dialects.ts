@@ -6,9 +6,12 @@
  *                              ├▶ (nothing)    truncated or stopped
  *                              └▶ failure      an error in the middle
  */
-import { tokenOf } from "./sea.ts";
+import { random, tokenOf } from "./sea.ts";
 
 export const DEMO_MODEL = "demo";
+
+/** What a token is said to take where none is waited for, milliseconds. */
+const UNPACED_MS = 0.1;
 
 const FINGERPRINT = "demo-origin";
 
@@ -18,24 +21,38 @@ export interface OriginEvent {
   data: Record<string, unknown> | string;
 }
 
+/** What tells two answers to the same request apart. */
+export interface Identity {
+  /** When a slot took the request, Unix milliseconds. */
+  readonly startedAt: number;
+  /** Where the answer's ids come from. */
+  readonly salt: number;
+}
+
 export interface AnswerFacts {
   promptTokens: number;
   /** Whether `max_tokens` ended the text, rather than the text itself. */
   endedByLimit: boolean;
   slotId: number;
   includeUsage: boolean;
+  /** Between two tokens. */
+  paceMs: number;
+  identity: Identity;
 }
 
 export abstract class Dialect {
   protected readonly facts: AnswerFacts;
-  protected readonly created = Math.floor(Date.now() / 1000);
-  protected readonly id = `chatcmpl-${letters()}`;
+  protected readonly created: number;
+  protected readonly id: string;
   protected text = "";
   protected tokens = 0;
-  readonly #startedAt = performance.now();
+  readonly #random: () => number;
 
   constructor(facts: AnswerFacts) {
     this.facts = facts;
+    this.created = Math.floor(facts.identity.startedAt / 1000);
+    this.#random = random(facts.identity.salt);
+    this.id = `chatcmpl-${this.letters()}`;
   }
 
   /** Takes a word into the answer and says it as events. */
@@ -56,8 +73,9 @@ export abstract class Dialect {
     return { data: { error: { code, message, type } } };
   }
 
+  /** As asked for, not as measured: the same answer has the same bytes, however busy the machine is. */
   protected timings(): Record<string, number> {
-    const spent = performance.now() - this.#startedAt;
+    const spent = this.tokens * Math.max(this.facts.paceMs, UNPACED_MS);
     return {
       cache_n: 0,
       prompt_n: this.facts.promptTokens,
@@ -69,6 +87,11 @@ export abstract class Dialect {
       predicted_per_token_ms: spent / this.tokens,
       predicted_per_second: (1000 * this.tokens) / spent,
     };
+  }
+
+  protected letters(): string {
+    const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    return Array.from({ length: 32 }, () => alphabet[Math.floor(this.#random() * alphabet.length)]).join("");
   }
 
   protected usage(): Record<string, unknown> {
@@ -194,8 +217,8 @@ export class Native extends Dialect {
 
 /** OpenAI Responses */
 export class Responses extends Dialect {
-  readonly #responseId = `resp_${letters()}`;
-  readonly #messageId = `msg_${letters()}`;
+  readonly #responseId = `resp_${this.letters()}`;
+  readonly #messageId = `msg_${this.letters()}`;
 
   override opening(): OriginEvent[] {
     const response = { id: this.#responseId, object: "response", status: "in_progress" };
@@ -325,9 +348,4 @@ function typed(name: string, data: Record<string, unknown>): OriginEvent {
 
 function withMore(event: OriginEvent, more: Record<string, unknown>): OriginEvent {
   return typeof event.data === "string" ? event : { ...event, data: { ...event.data, ...more } };
-}
-
-function letters(): string {
-  const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-  return Array.from({ length: 32 }, () => alphabet[Math.floor(Math.random() * alphabet.length)]).join("");
 }

@@ -7,8 +7,11 @@
  * `stream: false` answer runs to its end either way, as in llama-server.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Identity } from "./dialects.ts";
 import { pause, streamAnswer, wholeAnswer } from "./generation.ts";
+import type { BegunAnswer, Journal } from "./journal.ts";
 import {
+  GENERATING_ROUTES,
   type GeneratingRoute,
   type GenerationRequest,
   headersAfterMs,
@@ -25,6 +28,7 @@ import { type Slot, Slots } from "./slots.ts";
 export interface EngineOptions extends RequestDefaults {
   slots: number;
   sessionTtlMs: number;
+  journal: Journal | undefined;
 }
 
 export class Engine {
@@ -32,16 +36,19 @@ export class Engine {
   readonly slots: Slots;
   readonly sessions: Sessions;
   readonly #defaults: RequestDefaults;
+  readonly #journal: Journal | undefined;
   readonly #closing = new AbortController();
 
   constructor(options: EngineOptions) {
     this.#defaults = options;
     this.slots = new Slots(options.slots);
-    this.sessions = new Sessions(options.sessionTtlMs);
+    this.#journal = options.journal;
+    this.sessions = new Sessions(options.sessionTtlMs, (key) => this.#journal?.forget(key));
   }
 
   /** Answers one generating POST. `key` is its conversation id, empty without one. Throws a `Refusal` to be sent. */
-  async generate(http: IncomingMessage, response: ServerResponse, route: GeneratingRoute, key: string): Promise<void> {
+  async generate(http: IncomingMessage, response: ServerResponse, path: string, key: string): Promise<void> {
+    const route = routeOf(path);
     const body = requirePrompt(route, parseBody(await readBody(http)));
     const session = key ? this.sessions.open(key) : new Session(key);
     const gone = goneSignal(response);
@@ -58,16 +65,22 @@ export class Engine {
       const slot = await this.slots.take(session.isResumable ? this.#closing.signal : gone);
       if (!slot) return;
       try {
-        if (request.stream) await this.#stream(request, route, slot, session, response);
+        if (request.stream) await this.#stream(request, path, slot, session, response);
         else await this.#answer(request, route, slot, session, response);
       } finally {
         this.slots.free(slot);
       }
     } finally {
       this.#closing.signal.removeEventListener("abort", stop);
-      if (session.completedAt === 0) this.sessions.forget(session);
+      // What closing the origin cuts is in the journal for the next one.
+      if (session.completedAt === 0 && !this.#closing.signal.aborted) this.sessions.forget(session);
       session.ring.close();
     }
+  }
+
+  /** Takes up the answers that the journal has, each once. */
+  restore(): void {
+    for (const answer of this.#journal?.answers ?? []) void this.#goOn(answer);
   }
 
   stop(): void {
@@ -76,7 +89,7 @@ export class Engine {
 
   async #stream(
     request: GenerationRequest,
-    route: GeneratingRoute,
+    path: string,
     slot: Slot,
     session: Session,
     response: ServerResponse,
@@ -87,9 +100,31 @@ export class Engine {
     if (session.stopped.aborted) return;
     this.generations++;
     client.cutAt(request.cutAfterBytes);
-    const dialect = route.createDialect({ ...request, slotId: slot.id });
+    session.startedAt = Date.now();
+    const identity = newIdentity(session);
+    if (session.isResumable) this.#journal?.remember({ key: session.key, path, request, slotId: slot.id, identity });
+    const dialect = routeOf(path).createDialect({ ...request, slotId: slot.id, identity });
     await streamAnswer(request, dialect, slot, session, client);
     if (!session.stopped.aborted) this.sessions.complete(session);
+  }
+
+  /** An answer that another process had begun: what is due of it by now is there at once. */
+  async #goOn({ key, path, request, slotId, identity }: BegunAnswer): Promise<void> {
+    const session = this.sessions.open(key);
+    session.startedAt = identity.startedAt;
+    const stop = () => session.stop();
+    this.#closing.signal.addEventListener("abort", stop, { once: true });
+    const slot = await this.slots.take(session.stopped);
+    if (!slot) return;
+    try {
+      const dialect = routeOf(path).createDialect({ ...request, slotId, identity });
+      await streamAnswer(request, dialect, slot, session, undefined);
+      if (!session.stopped.aborted) this.sessions.complete(session);
+    } finally {
+      this.slots.free(slot);
+      this.#closing.signal.removeEventListener("abort", stop);
+      session.ring.close();
+    }
   }
 
   async #answer(
@@ -100,7 +135,7 @@ export class Engine {
     response: ServerResponse,
   ): Promise<void> {
     this.generations++;
-    const dialect = route.createDialect({ ...request, slotId: slot.id });
+    const dialect = route.createDialect({ ...request, slotId: slot.id, identity: newIdentity(session) });
     const hangUntil = AbortSignal.any([session.stopped, goneSignal(response)]);
     const until = request.ending === "hang" ? hangUntil : this.#closing.signal;
     const answer = await wholeAnswer(request, dialect, slot, until);
@@ -114,6 +149,16 @@ export class Engine {
       cut(response);
     }
   }
+}
+
+function newIdentity({ startedAt }: Session): Identity {
+  return { startedAt, salt: Math.floor(Math.random() * 2 ** 32) };
+}
+
+function routeOf(path: string): GeneratingRoute {
+  const route = GENERATING_ROUTES.get(path);
+  if (!route) throw new Error(`${path} generates nothing`);
+  return route;
 }
 
 export async function readBody(request: IncomingMessage): Promise<string> {

@@ -19,21 +19,23 @@ const STALL_MS = 1000;
 /** How much one turn of the event loop may write, so that others get theirs. */
 const BATCH_BYTES = 64 * 1024;
 
-/** Writes the whole answer into the session's ring and closes it. Returns early, and at once, when it is stopped. */
+/** Writes the whole answer, as of the session's start, into its ring and closes it. `client`: who asked, if still there. Returns early, and at once, when it is stopped. */
 export async function streamAnswer(
   request: GenerationRequest,
   dialect: Dialect,
   slot: Slot,
   session: Session,
-  client: Reader,
+  client: Reader | undefined,
 ): Promise<void> {
   const { ring, stopped: signal } = session;
   const pings = startPings(request.pingIntervalMs, ring);
   try {
-    await pause(request.firstTokenMs, signal);
+    // Of an answer that a restart cut, so much is due at once.
+    const elapsed = Date.now() - session.startedAt;
+    await pause(request.firstTokenMs - elapsed, signal);
     const words = seaWords(request.seed);
     let batch = dialect.opening().map((event) => encode(event, request.eventBytes));
-    let due = performance.now();
+    let due = performance.now() - Math.max(0, elapsed - request.firstTokenMs);
     while (slot.decoded < request.tokens && !signal.aborted) {
       let size = 0;
       const now = performance.now();
@@ -48,7 +50,8 @@ export async function streamAnswer(
       }
       ring.append(Buffer.concat(batch));
       batch = [];
-      if (request.paceMs > 0) await pause(due - performance.now(), signal);
+      const early = due - performance.now();
+      if (early > 0) await pause(early, signal);
       else await new Promise((resolve) => setImmediate(resolve));
       while (isHeldUp(session) && !signal.aborted) {
         await pause(5, signal);
@@ -59,7 +62,7 @@ export async function streamAnswer(
 
     pings.stop();
     if (request.ending === "hang") await aborted(signal);
-    if (request.ending === "cut") client.cutAt(ring.end);
+    if (request.ending === "cut") client?.cutAt(ring.end);
     if (signal.aborted || request.ending === "truncate") return;
     const failure = dialect.failure(500, "Context size has been exceeded.", "server_error");
     const last = request.ending === "error" ? [failure] : dialect.closing();

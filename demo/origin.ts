@@ -12,10 +12,12 @@
  * A request body may steer its own generation with a `demo` field (see `request.ts`). Nothing here is meant to face
  * a network: it listens on 127.0.0.1 only.
  */
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { DEMO_MODEL } from "./dialects.ts";
 import { Engine, readBody, startEventStream } from "./engine.ts";
+import { Journal } from "./journal.ts";
 import { conversationKey, keyOf, parseFrom, percentDecode, queryValue, textOf } from "./names.ts";
 import { CONTEXT_TOKENS, GENERATING_ROUTES, isJson, type Json, parseBody, Refusal } from "./request.ts";
 import { detokenize, tokenize, VOCABULARY_SIZE } from "./sea.ts";
@@ -37,6 +39,8 @@ export interface DemoOriginOptions {
   pingIntervalMs?: number;
   sessionTtlMs?: number;
   defaultMaxTokens?: number;
+  /** A file that brings this origin's answers, and its port, back after a restart: see journal.ts. */
+  journal?: string;
 }
 
 export interface DemoOrigin {
@@ -53,13 +57,13 @@ export interface DemoOrigin {
 }
 
 export async function startDemoOrigin(options: DemoOriginOptions = {}): Promise<DemoOrigin> {
-  const origin = new Origin(options);
+  const journal = options.journal === undefined ? undefined : new Journal(options.journal);
+  const origin = new Origin(options, journal);
   const server = createServer({ maxHeaderSize: 64 * 1024 }, (request, response) => origin.handle(request, response));
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(options.port ?? 0, "127.0.0.1", resolve);
-  });
+  await listen(server, options.port ?? 0, journal?.port);
+  origin.engine.restore();
   const { port } = server.address() as AddressInfo;
+  journal?.listensOn(port);
   return {
     url: `http://127.0.0.1:${port}`,
     port,
@@ -78,6 +82,16 @@ export async function startDemoOrigin(options: DemoOriginOptions = {}): Promise<
       await closed;
     },
   };
+}
+
+/** On the port of before, where there was one and it is free. */
+async function listen(server: Server, port: number, before: number | undefined): Promise<void> {
+  try {
+    await once(server.listen(port || (before ?? 0), "127.0.0.1"), "listening");
+  } catch (error) {
+    if (port !== 0 || before === undefined) throw error;
+    await once(server.listen(0, "127.0.0.1"), "listening");
+  }
 }
 
 /** llama-server refuses a longer header line. */
@@ -107,7 +121,7 @@ class Origin {
   readonly #keys: readonly string[] | undefined;
   readonly #seen: Array<{ method: string; url: string; conversation_id: string | null }> = [];
 
-  constructor(options: DemoOriginOptions) {
+  constructor(options: DemoOriginOptions, journal: Journal | undefined) {
     this.#replay = options.replay ?? true;
     this.#pathFormOnly = options.pathFormOnly ?? false;
     this.#keys = options.apiKey?.split(",");
@@ -118,6 +132,7 @@ class Origin {
       firstTokenMs: options.firstTokenMs ?? 0,
       pingIntervalMs: options.pingIntervalMs ?? 30_000,
       sessionTtlMs: options.sessionTtlMs ?? 300_000,
+      journal,
     });
   }
 
@@ -146,9 +161,8 @@ class Origin {
     if (http.method === "OPTIONS") return sendPreflight(response);
     if (!this.#isAllowed(http, path)) throw INVALID_KEY;
 
-    const generating = http.method === "POST" ? GENERATING_ROUTES.get(path) : undefined;
-    if (generating) {
-      return this.engine.generate(http, response, generating, this.#replay ? conversationKey(http) : "");
+    if (http.method === "POST" && GENERATING_ROUTES.has(path)) {
+      return this.engine.generate(http, response, path, this.#replay ? conversationKey(http) : "");
     }
     if (this.#replay) {
       const key = this.#streamKey(call);

@@ -51,7 +51,7 @@ export function detokenize(tokens: number[]): string {
 }
 
 /** mulberry32: a small generator that is the same on every machine. */
-function random(seed: number): () => number {
+export function random(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

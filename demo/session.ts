@@ -13,7 +13,8 @@ export class Session {
   readonly key: string;
   readonly ring = new ReplayRing();
   readonly readers = new Set<Reader>();
-  readonly startedAt = Date.now();
+  /** When it was asked for, and from when a slot took it; Unix milliseconds. */
+  startedAt = Date.now();
   completedAt = 0;
   readonly #stop = new AbortController();
 
@@ -94,14 +95,21 @@ export class Reader {
 export class Sessions {
   readonly #byKey = new Map<string, Session>();
   readonly #ttlMs: number;
+  readonly #onForget: (key: string) => void;
 
-  constructor(ttlMs: number) {
+  /** @param onForget Called with the key of a session that can no longer be replayed. */
+  constructor(ttlMs: number, onForget: (key: string) => void = () => {}) {
     this.#ttlMs = ttlMs;
+    this.#onForget = onForget;
   }
 
   /** Starts a session; the one that had this id is stopped and forgotten. */
   open(key: string): Session {
-    this.get(key)?.stop();
+    const previous = this.get(key);
+    if (previous) {
+      previous.stop();
+      this.forget(previous);
+    }
     const session = new Session(key);
     this.#byKey.set(key, session);
     return session;
@@ -123,7 +131,9 @@ export class Sessions {
   }
 
   forget(session: Session): void {
-    if (this.get(session.key) === session) this.#byKey.delete(session.key);
+    if (this.get(session.key) !== session) return;
+    this.#byKey.delete(session.key);
+    this.#onForget(session.key);
   }
 }
 

@@ -23,12 +23,20 @@ const pinnedNode = join(modules, "node", "bin", "node");
 /** npm writes this file last, so it is there only after a whole install, and says what was installed. */
 const installedLock = join(modules, ".package-lock.json");
 /**
- * Held while an install runs: a second one would ruin both. The holder touches it again and again, so that one that was
+ * Held while an install runs: `npm ci` begins by deleting node_modules, so a second one, of `npm test` beside `npm start`
+ * in a fresh clone, would ruin both. The holder touches it again and again, so that one that was
  * killed is noticed; its process id would not do, because another process or a zombie may have it.
  */
 const installing = join(root, ".holdfast", "installing");
 const LOCK_BEAT_MS = 500;
 const LOCK_STALE_MS = 5_000;
+
+// Development dependencies are what we need, whatever NODE_ENV or the user's npm settings say.
+const INSTALL_FLAGS = ["--include=dev", "--include=optional", "--no-audit", "--no-fund", "--loglevel=error"];
+/** A line of progress at least this often. */
+const PROGRESS_MS = 10_000;
+/** How long the registry may take to answer at all. */
+const REGISTRY_MS = 8_000;
 
 /** The oldest Node that runs .ts files without a flag. */
 const TYPE_STRIPPING = [22, 18];
@@ -86,14 +94,14 @@ function packagesOf(lockFile) {
 }
 
 function takeInstallLock() {
-  mkdirSync(join(root, ".holdfast"), { recursive: true });
-  if (lockAgeMs() > LOCK_STALE_MS) releaseInstallLock();
   try {
+    mkdirSync(join(root, ".holdfast"), { recursive: true });
+    if (lockAgeMs() > LOCK_STALE_MS) releaseInstallLock();
     writeFileSync(installing, "", { flag: "wx" });
     return true;
   } catch (error) {
-    if (error.code !== "EEXIST") throw error;
-    return false;
+    if (error.code === "EEXIST") return false;
+    return fail(`Cannot install the tools into ${root}: ${error.message}`);
   }
 }
 
@@ -106,11 +114,59 @@ function releaseInstallLock() {
 }
 
 async function npmCi() {
-  console.error("holdfast: installing the pinned tools into node_modules (npm ci); once, takes about a minute …");
+  console.error("holdfast: installing the pinned tools into node_modules (npm ci); once, takes one to two minutes …");
   rmSync(installedLock, { force: true });
-  // Development dependencies are what we need, whatever NODE_ENV or the user's npm settings say.
-  const flags = ["--include=dev", "--include=optional", "--no-audit", "--no-fund", "--loglevel=error"];
-  const npm = spawn("npm", ["ci", ...flags], {
+  const install = npm("ci", ...INSTALL_FLAGS);
+  const progress = setInterval(() => console.error(`holdfast: ${progressLine()}`), PROGRESS_MS);
+  // npm itself tries for minutes before it says that there is no network.
+  const ping = npm("ping", "--fetch-retries=0", `--fetch-timeout=${REGISTRY_MS}`);
+  const unreachable = ping.ended.then(({ code, output }) => (code === 0 ? undefined : unreachableRegistry(output)));
+  // Nothing to save: a half install is noticed by the next run.
+  const killed = onSignals(() => {
+    install.kill();
+    ping.kill();
+  });
+
+  let result = await Promise.race([install.ended, unreachable.then((fault) => fault ?? install.ended)]);
+  if (typeof result === "string") {
+    const fault = result;
+    install.kill();
+    await install.ended;
+    // What an earlier install left in npm's cache may be enough.
+    result = await npm("ci", ...INSTALL_FLAGS, "--offline").ended;
+    if (result.code !== 0 && killed.signal === undefined) fail(fault);
+  }
+  clearInterval(progress);
+  ping.kill();
+  killed.stop();
+  if (killed.signal !== undefined) process.exit(128 + constants.signals[killed.signal]);
+  if (result.error !== undefined) fail(`Cannot run npm, which installs the tools: ${result.error.message}`);
+  if (result.code !== 0) fail(`npm ci failed (exit code ${result.code}). It said:\n\n${result.output.trim()}`);
+}
+
+function progressLine() {
+  const paths = Object.keys(packagesOf(join(root, "package-lock.json")) ?? {}).filter((path) => path !== "");
+  const there = paths.filter((path) => existsSync(join(root, path, "package.json"))).length;
+  const seconds = Math.round(performance.now() / 1000);
+  // Of other platforms' packages the lock file has more than will come.
+  return `still installing after ${seconds} s, waiting for npm: ${there} packages unpacked of at most ${paths.length}`;
+}
+
+/** Why there is no registry, or nothing where it answered, be it with an error. */
+function unreachableRegistry(output) {
+  const code = /^npm (?:error|ERR!) code (\S+)/m.exec(output)?.[1];
+  if (code === undefined || /^E\d{3}$/.test(code)) return undefined;
+  const registry = /PING (\S+)/.exec(output)?.[1] ?? "npm's registry";
+  const why = code === "FETCH_ERROR" ? `no answer within ${REGISTRY_MS / 1000} s` : code;
+  return (
+    `Cannot install the tools: ${registry} cannot be reached (${why}), and npm's cache does not hold them all.\n` +
+    "Is there a network, or a proxy that npm needs (npm config set proxy)? Then try again."
+  );
+}
+
+/** A group of processes that does not outlive us. */
+function npm(...args) {
+  const child = spawn("npm", args, {
     cwd: root,
     stdio: ["ignore", "pipe", "pipe"],
     // Not on the Node of node_modules, which npm is about to delete under its own feet.
@@ -119,28 +175,27 @@ async function npmCi() {
     detached: true,
   });
   // When we are killed this shell sees its input end, and stops npm: nobody would wait for it.
-  const guard = spawn("/bin/sh", ["-c", 'read -r _; kill -s KILL -- "-$1"', "holdfast-guard", String(npm.pid)], {
+  const guard = spawn("/bin/sh", ["-c", 'read -r _; kill -s KILL -- "-$1"', "holdfast-guard", String(child.pid)], {
     stdio: ["pipe", "ignore", "ignore"],
     detached: true,
   });
   let output = "";
-  for (const stream of [npm.stdout, npm.stderr]) stream.setEncoding("utf8").on("data", (text) => (output += text));
-
-  // Nothing to save: a half install is noticed by the next run.
-  const killed = onSignals(() => npm.pid !== undefined && process.kill(-npm.pid, "SIGKILL"));
-  const { code, error } = await new Promise((done) => {
-    npm.on("error", (error) => done({ error }));
-    npm.on("close", (code) => done({ code }));
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (output += text));
+  const ended = new Promise((done) => {
+    child.on("error", (error) => done({ error, output }));
+    child.on("close", (code) => done({ code, output }));
   });
-  guard.kill("SIGKILL");
-  const signal = killed();
-  if (signal !== undefined) process.exit(128 + constants.signals[signal]);
-  if (error !== undefined) fail(`Cannot run npm, which installs the tools: ${error.message}`);
-  if (code !== 0) fail(`npm ci failed (exit code ${code}). It said:\n\n${output.trim()}`);
+  void ended.then(() => guard.kill("SIGKILL"));
+  const kill = () => {
+    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    process.kill(-child.pid, "SIGKILL");
+  };
+  return { ended, kill };
 }
 
 async function run(script, args) {
-  const child = spawn(nodeForScripts(), [script, ...args], {
+  // From the checkout, whatever folder the user is in.
+  const child = spawn(nodeForScripts(), [join(root, script), ...args], {
     stdio: ["inherit", "inherit", "inherit", "ipc"],
     env: { ...process.env, PATH: [join(modules, ".bin"), ...searchPath().filter(isOutside)].join(delimiter) },
   });
@@ -170,19 +225,21 @@ function isOutside(folder) {
   return !folder.startsWith(modules);
 }
 
-/** Calls `handler` on each signal that means "end"; the returned function removes it and tells which came, if any. */
+/** Calls `handler` on each signal that means "end" until `stop()`; `signal` is the one that came, if any. */
 function onSignals(handler) {
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"];
-  let received;
+  const listening = {
+    signal: undefined,
+    stop() {
+      for (const signal of signals) process.off(signal, listener);
+    },
+  };
   const listener = (signal) => {
-    received = signal;
+    listening.signal = signal;
     handler(signal);
   };
   for (const signal of signals) process.on(signal, listener);
-  return () => {
-    for (const signal of signals) process.off(signal, listener);
-    return received;
-  };
+  return listening;
 }
 
 function fail(message) {

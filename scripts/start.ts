@@ -1,33 +1,40 @@
 /**
  * npm start: the gateway on this machine, in front of a llama-server, or of the built-in demo origin where there is none.
  *
- *   options ─▶ origin (given, found on port 8080, or the demo) ─▶ bundle ─▶ workerd ─▶ two curl commands to try it
+ *   options, settings ─▶ origin (given, found on port 8080, or the demo) ─▶ bundle ─▶ workerd ─▶ two curl commands to try it
  *
- * Talks to nobody but the origin. Owns workerd and the demo origin: they end when we do.
+ * Talks to nobody but the origin. Owns workerd and the demo origin: they end when we do, and go on at the next start.
  */
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { startDemoOrigin } from "../demo/origin.ts";
-import { buildBundle } from "../tools/bundle.ts";
+import { parseConfig } from "../src/config.ts";
+import { buildBundle, ROOT } from "../tools/bundle.ts";
 import { exitCode, fail, misused, onEnd, readOptions } from "../tools/command-line.ts";
-import { type Gateway, startGateway } from "../tools/gateway.ts";
+import { type Gateway, gatewayOn, StorageInUse, startGateway } from "../tools/gateway.ts";
+import { checkOrigin, originWarning } from "../tools/origin-check.ts";
 import { PortInUse, requireFreePort } from "../tools/ports.ts";
+import { wranglerVars } from "../tools/workerd-config.ts";
 
 const HELP = `Usage: npm start -- [options]
 
 Runs the gateway on http://127.0.0.1:8787 in front of a llama-server.
 
   --origin URL       the llama-server. Without it: the one on http://127.0.0.1:8080 if it answers,
-                     else a built-in demo origin with canned answers
+                     else a built-in demo origin with pre-written answers
   --origin-key KEY   the API key that the llama-server was started with (--api-key)
   --port N           where the gateway listens, on 127.0.0.1 (8787)
   --key KEY          the API key that clients send, instead of the generated one
-  --storage DIR      where the conversations are kept (.holdfast)
+  --storage DIR      where the conversations are kept (.holdfast in this project's folder)
   --help             this text
 
-Environment: API_KEYS, more keys, as "tenant=key tenant2=key2"; ORIGIN_API_KEY, as --origin-key.
-Without npm: node scripts/bootstrap.mjs scripts/start.ts [options]
+Environment: API_KEYS, more keys, as "tenant=key tenant2=key2"; ORIGIN_API_KEY, as --origin-key; any setting of
+wrangler.toml's [vars] under its name, as in SESSION_TTL_SECONDS=600 npm start.
+Other users of this machine see --key and --origin-key in the list of processes. They do not see the environment: use
+ORIGIN_API_KEY, and API_KEYS="default=KEY" or the generated key.
+Without npm, from any folder: node scripts/bootstrap.mjs scripts/start.ts [options]
 `;
 
 const USUAL_LLAMA_SERVER = "http://127.0.0.1:8080";
@@ -52,12 +59,15 @@ interface Options {
 interface Origin {
   url: string;
   description: string;
+  /** What is wrong with it now, in a sentence for the user. */
+  warning: Promise<string | undefined>;
 }
 
-/** An origin's answer to `GET /health`. */
-type Health = "ok" | "loading" | "other" | "silent";
-
-await main();
+await main().catch((error: Error) => {
+  // A message of the system about a file needs no stack; anything else is a fault of ours.
+  if ("code" in error && "path" in error) fail(`${error.message}. Another folder: npm start -- --storage DIR`);
+  throw error;
+});
 
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2));
@@ -72,27 +82,31 @@ async function main(): Promise<void> {
   };
   onEnd((signal) => end(exitCode(null, signal)));
 
-  // workerd would tell too, but only after the build.
+  // workerd and the Worker would tell too, but only after the build.
+  const running = gatewayOn(options.storage);
+  if (running) giveUp(new StorageInUse(options.storage, running));
   await requireFreePort(options.port).catch(giveUp);
+  makeStorage(options.storage);
+  const key = clientKey(options);
+  const vars = await settings(options, key.value);
   const origin = await chooseOrigin(options);
-  const warning = options.origin === undefined ? undefined : warningAbout(options.origin);
   say("building the Worker …");
   const bundle = await buildBundle(join(options.storage, "bundle")).catch(giveUp);
 
   say("starting workerd …");
-  const key = clientKey(options);
   gateway = await startGateway({
     bundle,
     origin: origin.url,
     originKey: options.originKey,
-    apiKeys: `default=${key.value} ${process.env.API_KEYS ?? ""}`.trim(),
+    apiKeys: apiKeys(key.value),
+    vars,
     port: options.port,
     storage: options.storage,
     log: join(options.storage, "gateway.log"),
   }).catch(giveUp);
   say(`ready after ${(performance.now() / 1000).toFixed(1)} s`);
 
-  const warned = await warning;
+  const warned = await origin.warning;
   if (warned !== undefined) say(`warning: ${warned}`);
   console.log(welcome(gateway.url, origin, options.storage, key));
 
@@ -100,6 +114,41 @@ async function main(): Promise<void> {
   if (ending) return;
   console.error(`\nholdfast: workerd ended (${signal ?? `exit code ${code}`}). ${lastPrinted(gateway)}`);
   process.exit(1);
+}
+
+/** The folder is private: whoever can read it can read every answer. */
+function makeStorage(storage: string): void {
+  if (existsSync(storage) && !statSync(storage).isDirectory()) misused(`--storage ${storage} is not a folder`);
+  mkdirSync(storage, { recursive: true, mode: 0o700 });
+  accessSync(storage, constants.W_OK | constants.X_OK);
+}
+
+function apiKeys(key: string): string {
+  return `default=${key} ${process.env.API_KEYS ?? ""}`.trim();
+}
+
+/**
+ * The variables that the environment sets in place of wrangler.toml's, if the Worker takes them: it would answer each
+ * request with an error, but nobody reads that before the first one.
+ */
+async function settings({ origin, originKey }: Options, key: string): Promise<Record<string, string>> {
+  const inFile = wranglerVars(await readFile(join(ROOT, "wrangler.toml"), "utf8"));
+  const given = Object.fromEntries(
+    Object.keys(inFile).flatMap((name) => {
+      const value = process.env[name];
+      return value === undefined || name === "ORIGIN_URL" ? [] : [[name, value]];
+    }),
+  );
+  const secrets = { API_KEYS: apiKeys(key), ...(originKey !== undefined && { ORIGIN_API_KEY: originKey }) };
+  const env: Record<string, string> = { ...inFile, ...given, ORIGIN_URL: origin ?? USUAL_LLAMA_SERVER, ...secrets };
+  try {
+    // Both are what wrangler.toml describes: a variable that is missing here is missing in the Worker too.
+    parseConfig(env as Record<string, string> & Env);
+  } catch (error) {
+    if (!(error instanceof Error && error.cause instanceof Error)) throw error;
+    misused(error.cause.message);
+  }
+  return given;
 }
 
 function parseOptions(args: string[]): Options {
@@ -141,7 +190,7 @@ function readArguments(args: string[]) {
         "origin-key": { type: "string" },
         port: { type: "string", default: "8787" },
         key: { type: "string" },
-        storage: { type: "string", default: ".holdfast" },
+        storage: { type: "string", default: join(ROOT, ".holdfast") },
         help: { type: "boolean", short: "h", default: false },
       },
     },
@@ -160,53 +209,32 @@ function pointsHere(origin: string, port: number): boolean {
   return loopback && Number(url.port || (url.protocol === "https:" ? 443 : 80)) === port;
 }
 
-async function chooseOrigin(options: Options): Promise<Origin> {
-  if (options.origin !== undefined) return { url: options.origin, description: options.origin };
-
-  const found = await healthOf(USUAL_LLAMA_SERVER, PROBE_MS);
-  // Whatever else listens there, another gateway of ours too, does not call itself that.
-  if (found.server === "llama.cpp" && (found.health === "ok" || found.health === "loading")) {
-    const state = found.health === "loading" ? ", which is still loading its model" : "";
-    say(`found a llama-server on ${USUAL_LLAMA_SERVER}${state}`);
-    return { url: USUAL_LLAMA_SERVER, description: `${USUAL_LLAMA_SERVER} (found there; --origin URL for another)` };
+async function chooseOrigin({ origin, originKey, storage }: Options): Promise<Origin> {
+  if (origin !== undefined) {
+    // Asked while the bundle is built, which takes as long.
+    const warning = checkOrigin(origin, originKey, ORIGIN_CHECK_MS).then((state) =>
+      originWarning(origin, state, originKey !== undefined),
+    );
+    return { url: origin, description: origin, warning };
   }
-  const demo = await startDemoOrigin({ port: 0, paceMs: DEMO_PACE_MS });
-  say(`no llama-server on ${USUAL_LLAMA_SERVER}: starting the demo origin, whose answers are canned`);
+  const found = await checkOrigin(USUAL_LLAMA_SERVER, originKey, PROBE_MS);
+  // Whatever else listens there, another gateway of ours too, does not call itself that.
+  if (found.is !== "unreachable" && found.is !== "other" && found.server === "llama.cpp") {
+    say(`found a llama-server on ${USUAL_LLAMA_SERVER}`);
+    return {
+      url: USUAL_LLAMA_SERVER,
+      description: `${USUAL_LLAMA_SERVER} (found there; --origin URL for another)`,
+      warning: Promise.resolve(originWarning(USUAL_LLAMA_SERVER, found, originKey !== undefined)),
+    };
+  }
+  say(`no llama-server on ${USUAL_LLAMA_SERVER}: starting the demo origin, whose answers are pre-written`);
+  const demo = await startDemoOrigin({ paceMs: DEMO_PACE_MS, journal: join(storage, "demo.json") });
   return {
     url: demo.url,
-    description: `the built-in demo, no model: its answers are canned.\n            For real ones: npm start -- --origin http://HOST:PORT`,
+    description: `the built-in demo, no model: its answers are pre-written.
+            For real ones: npm start -- --origin http://HOST:PORT`,
+    warning: Promise.resolve(undefined),
   };
-}
-
-async function warningAbout(origin: string): Promise<string | undefined> {
-  const { health } = await healthOf(origin, ORIGIN_CHECK_MS);
-  switch (health) {
-    case "ok":
-      return undefined;
-    case "loading":
-      return `${origin} is still loading its model; requests fail until it is done`;
-    case "other":
-      return `${origin} answers, but GET /health does not look like a llama-server`;
-    case "silent":
-      return `${origin} does not answer now; requests fail until it does`;
-  }
-}
-
-async function healthOf(origin: string, limitMs: number): Promise<{ health: Health; server: string | null }> {
-  try {
-    const answer = await fetch(`${origin}/health`, { signal: AbortSignal.timeout(limitMs) });
-    const server = answer.headers.get("server");
-    return { health: healthIn(answer.status, await answer.text()), server };
-  } catch {
-    // Refused, cut or too slow: for us all the same.
-    return { health: "silent", server: null };
-  }
-}
-
-function healthIn(status: number, body: string): Health {
-  if (status === 200 && /"status"\s*:\s*"ok"/.test(body)) return "ok";
-  if (status === 503 && body.includes("Loading model")) return "loading";
-  return "other";
 }
 
 interface ClientKey {
@@ -229,7 +257,6 @@ function clientKey({ key, storage }: Options): ClientKey {
     return { value, header, line: `in ${shown(file)}` };
   }
   const value = `sk-holdfast-${randomBytes(16).toString("hex")}`;
-  mkdirSync(storage, { recursive: true });
   writeFileSync(file, `${value}\n`, { mode: 0o600 });
   return {
     value,
@@ -255,7 +282,7 @@ It goes on without you. Read all of it, from the first byte:
 
   curl -N "${url}/v1/stream/${CONVERSATION}?from=0" -H ${key.header}
 
-Ctrl-C here stops the gateway; what it keeps is there again after the next start.`;
+Ctrl-C here stops the gateway; conversations are kept for the next start.`;
 }
 
 /** Safe in any place of a shell command. */
@@ -280,5 +307,12 @@ function say(line: string): void {
 
 function giveUp(error: Error): never {
   if (error instanceof PortInUse) return fail(`${error.message}. Another one: npm start -- --port ${error.port + 1}`);
+  if (error instanceof StorageInUse) {
+    const { url, pid } = error.by;
+    return fail(
+      `A gateway of this folder already runs at ${url} (process ${pid}). Use that one, or end it (Ctrl-C where it was ` +
+        "started); for a second one beside it: npm start -- --storage DIR --port N",
+    );
+  }
   return fail(error.message);
 }

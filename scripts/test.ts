@@ -15,8 +15,8 @@ const ALL_PROJECTS = ["unit", "workers", "conformance", "e2e"];
 const LLAMA_PROJECTS = ["conformance", "e2e"];
 
 const HOW_TO_GET_ONE = `
-These tests run against a real llama-server 0.7.0 or newer. Debian has it in testing and unstable (package
-llama.cpp-tools); else build llama.cpp (https://github.com/ggml-org/llama.cpp). Then:
+These tests run against a real llama-server 0.7.0 or newer. Debian testing has it in its package llama.cpp-tools;
+elsewhere build llama.cpp (https://github.com/ggml-org/llama.cpp). Then:
 
   LLAMA_SERVER=$(command -v llama-server) npm run test:llama
 
@@ -26,25 +26,24 @@ const { llama, json, project, rest } = readArguments(process.argv.slice(2));
 const llamaServer = llama ? requireLlamaServer() : undefined;
 
 const projects = project.length > 0 ? project : llama ? LLAMA_PROJECTS : ALL_PROJECTS;
-const reporters = json === undefined ? [] : ["--reporter=default", "--reporter=json", `--outputFile.json=${json}`];
 // A report of an earlier run must not be taken for ours.
 if (json !== undefined) rmSync(json, { force: true });
 
-const { LLAMA_SERVER: _, ...env } = process.env;
+const { LLAMA_SERVER: _, HOLDFAST_TEST_JSON: __, ...env } = process.env;
 const vitest = spawn(
   process.execPath,
-  [
-    join(ROOT, "node_modules/vitest/vitest.mjs"),
-    "run",
-    ...projects.map((name) => `--project=${name}`),
-    ...reporters,
-    ...rest,
-  ],
+  [join(ROOT, "node_modules/vitest/vitest.mjs"), "run", ...projects.map((name) => `--project=${name}`), ...rest],
   {
     cwd: ROOT,
     stdio: "inherit",
     // Without --llama a LLAMA_SERVER that happens to be set changes nothing.
-    env: { ...env, ...NO_NETWORK, ...(llamaServer !== undefined && { LLAMA_SERVER: llamaServer }) },
+    env: {
+      ...env,
+      ...NO_NETWORK,
+      ...(llamaServer !== undefined && { LLAMA_SERVER: llamaServer }),
+      // vitest.config.ts adds the report to our own reporter.
+      ...(json !== undefined && { HOLDFAST_TEST_JSON: json }),
+    },
   },
 );
 onEnd((signal) => vitest.kill(signal));

@@ -39,7 +39,7 @@ const parsed = new WeakMap<object, Config>();
 export function configOf(env: Env): Config {
   let config = parsed.get(env);
   if (!config) {
-    config = parseConfig(env);
+    config = logFault(() => parseConfig(env));
     parsed.set(env, config);
   }
   return config;
@@ -109,8 +109,16 @@ function words(value: string | undefined): string[] {
 }
 
 /** The details are for the log: whoever asks has not shown a key yet. */
+function logFault<Value>(parse: () => Value): Value {
+  try {
+    return parse();
+  } catch (error) {
+    console.error(error instanceof Error && error.cause instanceof Error ? error.cause.message : error);
+    throw error;
+  }
+}
+
 function misconfigured(message: string): ApiError {
   const cause = new Error(message);
-  console.error(cause.message);
   return new ApiError(500, "server_error", "The gateway's configuration is wrong; its log says what", { cause });
 }

@@ -77,7 +77,7 @@ export interface RunningGateway {
   url: string;
 }
 
-class StorageInUse extends Error {
+export class StorageInUse extends Error {
   readonly by: RunningGateway;
 
   constructor(storage: string, by: RunningGateway) {
@@ -182,7 +182,7 @@ function spawnWorkerd(configFile: string, env: NodeJS.ProcessEnv): ChildProcess 
 }
 
 /** The gateway that runs on this folder now, if any. */
-function gatewayOn(storage: string): RunningGateway | undefined {
+export function gatewayOn(storage: string): RunningGateway | undefined {
   const file = join(resolve(storage), PID_FILE);
   if (!existsSync(file)) return undefined;
   const [pid = "", url = ""] = readFileSync(file, "utf8").trim().split(" ");

@@ -185,6 +185,14 @@ function readWrangler(toml: string): WorkerDescription {
   };
 }
 
+/** The variables of wrangler.toml that are strings. */
+export function wranglerVars(toml: string): Record<string, string> {
+  const { vars } = readWrangler(toml);
+  return Object.fromEntries(
+    Object.entries(vars).flatMap(([name, value]) => (typeof value === "string" ? [[name, value]] : [])),
+  );
+}
+
 /** wrangler.toml's rules before wrangler's own. */
 function moduleTypes(rules: readonly Table[]): Record<string, string> {
   const types = { ...MODULE_TYPES };

@@ -13,6 +13,7 @@ import { RING_BYTES } from "../../demo/replay-ring.ts";
 import { buildBundle, DIST } from "../../tools/bundle.ts";
 import { startGateway } from "../../tools/gateway.ts";
 import { startLlamaServer } from "../../tools/llama-server.ts";
+import { unexpectedNoise } from "../support/runtime-noise.ts";
 import type { Target } from "../support/target.ts";
 
 const ORIGIN_KEY = "origin-key";
@@ -50,6 +51,8 @@ export default async function startTargets(project: TestProject): Promise<() => 
     return async () => {
       await gateway.kill();
       await cleanUp();
+      const unexpected = unexpectedNoise(gateway.logs());
+      if (unexpected.length > 0) throw new Error(`The gateway left exceptions uncaught: ${unexpected.join("\n")}`);
     };
   } catch (error) {
     await cleanUp();

@@ -3,11 +3,12 @@
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { startDemoOrigin } from "../../demo/origin.ts";
 import { freePort } from "../../tools/ports.ts";
 import { until, within } from "../../tools/wait.ts";
 import { startOrigin, type TestOrigin } from "../support/origin.ts";
@@ -24,10 +25,15 @@ class Command {
   readonly exited: Promise<number | null>;
   readonly #child: ChildProcess;
 
-  constructor(file: string, args: string[]) {
+  constructor(file: string, args: string[], { env = {}, cwd = ROOT }: { env?: NodeJS.ProcessEnv; cwd?: string } = {}) {
     // What the user's shell has set would change what is tested.
-    const { API_KEYS: _, ORIGIN_API_KEY: __, ...env } = process.env;
-    this.#child = spawn(file, args, { cwd: ROOT, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+    const { API_KEYS: _, ORIGIN_API_KEY: __, ...ours } = process.env;
+    this.#child = spawn(file, args, {
+      cwd,
+      env: { ...ours, ...env },
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => {
       this.stdout += text;
     });
@@ -93,8 +99,8 @@ afterEach(async () => {
 describe("npm start", () => {
   it("without a llama-server says that it is a demo; its first curl streams, its second goes on where that was cut", async () => {
     const gateway = await ready();
-    expect(gateway.stdout).toContain("starting the demo origin, whose answers are canned");
-    expect(gateway.stdout).toMatch(/origin {4}the built-in demo, no model: its answers are canned\./);
+    expect(gateway.stdout).toContain("starting the demo origin, whose answers are pre-written");
+    expect(gateway.stdout).toMatch(/origin {4}the built-in demo, no model: its answers are pre-written\./);
     const [ask, resume] = printedCommands(gateway);
 
     const first = shell(ask);
@@ -154,7 +160,7 @@ describe("npm start", () => {
     origin = await startOrigin();
     const gateway = await ready("--origin", origin.url, "--key", "my own key".replaceAll(" ", "'"));
     expect(gateway.stdout).toContain(`origin    ${origin.url}`);
-    expect(gateway.stdout).not.toMatch(/demo|canned|warning|API key/);
+    expect(gateway.stdout).not.toMatch(/demo|pre-written|warning|API key/);
     const [ask, resume] = printedCommands(gateway);
     const first = shell(ask);
     expect(await within(first.exited, "the end of the answer", 60_000)).toBe(0);
@@ -168,7 +174,9 @@ describe("npm start", () => {
   it("--origin of a server that is not there yet is a warning", async () => {
     const nowhere = `http://127.0.0.1:${await freePort()}`;
     const gateway = await ready("--origin", nowhere);
-    expect(gateway.stdout).toContain(`warning: ${nowhere} does not answer now; requests fail until it does`);
+    expect(gateway.stdout).toContain(
+      `warning: nothing listens on ${new URL(nowhere).host} (connection refused); requests fail until ${nowhere} answers`,
+    );
     const asked = shell(printedCommands(gateway)[0]);
     expect(await within(asked.exited, "the gateway's answer", 30_000)).toBe(0);
     expect(JSON.parse(asked.stdout)).toMatchObject({ error: { code: 502, type: "origin_unreachable" } });
@@ -193,9 +201,102 @@ describe("npm start", () => {
     await until(() => processes.every(isGone), "all its processes are gone");
   });
 
+  it("the demo's answer goes on after Ctrl-C and another start, with the same bytes", async () => {
+    const before = await ready();
+    const [ask] = printedCommands(before);
+    const cut = shell(ask);
+    await cut.readUntil("data: ");
+    await until(() => cut.stdout.length > 2_000, "the answer streams");
+    await before.signal("SIGINT");
+    await cut.exited;
+    expect(cut.stdout).not.toContain("[DONE]");
+
+    const after = await ready();
+    const resumed = shell(printedCommands(after)[1]);
+    expect(await within(resumed.exited, "the end of the answer", 60_000)).toBe(0);
+    expect(resumed.stdout.startsWith(cut.stdout)).toBe(true);
+    expect(resumed.stdout.endsWith(DONE)).toBe(true);
+  });
+
+  it("a second time on the same folder says at once where the first one is", async () => {
+    const first = await ready();
+    const second = start(["--port", String(await freePort())]);
+    expect(await within(second.exited, "its end")).toBe(1);
+    expect(second.stderr).toContain(`A gateway of this folder already runs at http://127.0.0.1:${port} (process`);
+    expect(second.stdout).toBe("");
+    expect(await first.signal("SIGTERM")).toBe(143);
+  });
+
+  it("keeps what it writes from other users of the machine, and removes what nothing is in", async () => {
+    const first = await ready();
+    const key = readFileSync(join(storage, "api-key"), "utf8").trim();
+    const unknown = `http://127.0.0.1:${port}/v1/stream?conv_id=unknown&from=0`;
+    const answer = await fetch(unknown, { headers: { Authorization: `Bearer ${key}` } });
+    expect(answer.status).toBe(404);
+    await first.signal("SIGTERM");
+    const readable = readdirSync(storage, { recursive: true, withFileTypes: true })
+      .filter((entry) => !entry.parentPath.includes("bundle") && entry.name !== "bundle")
+      .map(({ name, parentPath }) => ({ name, mode: statSync(join(parentPath, name)).mode & 0o077 }))
+      .filter(({ mode }) => mode !== 0);
+    expect(readable).toEqual([]);
+    expect(statSync(storage).mode & 0o777).toBe(0o700);
+
+    await ready();
+    const databases = readdirSync(join(storage, "state"), { recursive: true }).filter((name) =>
+      /[0-9a-f]{64}/.test(`${name}`),
+    );
+    expect(databases).toEqual([]);
+  });
+
+  it("builds into its storage, not into the checkout, and can be started from any folder", async () => {
+    const bundle = join(ROOT, "dist");
+    const before = statSync(bundle, { throwIfNoEntry: false })?.mtimeMs;
+    const command = new Command("node", [join(ROOT, "scripts/bootstrap.mjs"), "scripts/start.ts", ...place()], {
+      cwd: tmpdir(),
+    });
+    started.push(command);
+    await command.readUntil(READY);
+    expect(statSync(bundle, { throwIfNoEntry: false })?.mtimeMs).toBe(before);
+    expect(existsSync(join(storage, "bundle/index.js"))).toBe(true);
+  });
+
+  it.each([
+    ["wants a key", undefined, "wants an API key: set --origin-key or ORIGIN_API_KEY"],
+    ["refuses the given one", "wrong", "rejected the gateway's key (--origin-key / ORIGIN_API_KEY)"],
+  ])("says so at the start when the origin %s", async (_, originKey, message) => {
+    const demo = await startDemoOrigin({ apiKey: "right" });
+    try {
+      const gateway = await ready(
+        "--origin",
+        demo.url,
+        ...(originKey === undefined ? [] : ["--origin-key", originKey]),
+      );
+      expect(gateway.stdout).toContain(`warning: ${demo.url} ${message}`);
+    } finally {
+      await demo.close();
+    }
+  });
+
+  it("checks settings and the storage before it builds: one line, no stack", async () => {
+    const keys = start([], { API_KEYS: "foo" });
+    expect(await within(keys.exited, "its end")).toBe(2);
+    expect(keys.stderr).toMatch(/^holdfast: API_KEYS must be .*\n$/);
+    const setting = start([], { SESSION_TTL_SECONDS: "soon" });
+    expect(await within(setting.exited, "its end")).toBe(2);
+    expect(setting.stderr).toMatch(/^holdfast: SESSION_TTL_SECONDS must be a whole number .*, got "soon"\n$/);
+    const file = join(storage, "file");
+    writeFileSync(file, "");
+    const onFile = start(["--storage", file]);
+    expect(await within(onFile.exited, "its end")).toBe(2);
+    expect(onFile.stderr).toBe(`holdfast: --storage ${file} is not a folder\n`);
+    const below = start(["--storage", join(file, "below")]);
+    expect(await within(below.exited, "its end")).toBe(1);
+    expect(below.stderr).toMatch(/^holdfast: ENOTDIR.*--storage DIR\n$/);
+  });
+
   it("on a port that is taken says so, and names another one", async () => {
     await ready();
-    const second = start();
+    const second = start(["--storage", join(storage, "second")]);
     expect(await within(second.exited, "its end")).toBe(1);
     expect(second.stderr).toContain(
       `Port ${port} on 127.0.0.1 is in use. Another one: npm start -- --port ${port + 1}`,
@@ -211,7 +312,7 @@ describe("npm start", () => {
     ["an option without its value", ["--origin"], "Option '--origin <value>' argument missing"],
     ["a word that is no option", ["8787"], "Unexpected argument '8787'"],
   ])("given %s exits 2 and says what is wrong", async (_, args, message) => {
-    const command = start(...args);
+    const command = start(args);
     expect(await within(command.exited, "its end")).toBe(2);
     expect(command.stderr).toContain(`holdfast: `);
     expect(command.stderr).toContain(message);
@@ -220,7 +321,7 @@ describe("npm start", () => {
   });
 
   it("--help lists the options", async () => {
-    const command = start("--help");
+    const command = start(["--help"]);
     expect(await within(command.exited, "its end")).toBe(0);
     for (const option of ["--origin", "--origin-key", "--port", "--key", "--storage"]) {
       expect(command.stdout).toContain(option);
@@ -228,15 +329,19 @@ describe("npm start", () => {
   });
 });
 
-function start(...args: string[]): Command {
-  const given = ["--port", String(port), "--storage", storage, ...args];
-  const command = new Command("node", ["scripts/bootstrap.mjs", "scripts/start.ts", ...given]);
+/** Where this test's gateway is. */
+function place(): string[] {
+  return ["--port", String(port), "--storage", storage];
+}
+
+function start(args: string[] = [], env: NodeJS.ProcessEnv = {}): Command {
+  const command = new Command("node", ["scripts/bootstrap.mjs", "scripts/start.ts", ...place(), ...args], { env });
   started.push(command);
   return command;
 }
 
 async function ready(...args: string[]): Promise<Command> {
-  return await start(...args).readUntil(READY);
+  return await start(args).readUntil(READY);
 }
 
 function shell(command: string): Command {

@@ -13,6 +13,7 @@ import { FaultProxy } from "./fault-proxy.ts";
 import { send } from "./http.ts";
 import { startOrigin, type TestOrigin, type TestOriginOptions } from "./origin.ts";
 import { Random } from "./random.ts";
+import { unexpectedNoise } from "./runtime-noise.ts";
 
 export const KEY = "key-alice";
 
@@ -45,6 +46,7 @@ export class Site {
   readonly #originOptions: TestOriginOptions;
   readonly #storage: string;
   readonly #vars: Record<string, string>;
+  readonly #unexpected: string[] = [];
   #gateway: Gateway;
 
   private constructor(parts: {
@@ -93,6 +95,7 @@ export class Site {
   async restartGateway(): Promise<void> {
     const { port } = this.#gateway;
     await this.#gateway.kill();
+    this.#unexpected.push(...unexpectedNoise(this.#gateway.logs()));
     this.#gateway = await startOn(await (bundle ?? buildBundle(DIST)), this.back.url, this.#storage, this.#vars, port);
   }
 
@@ -101,12 +104,16 @@ export class Site {
     this.origin = await startOrigin({ ...this.#originOptions, port: Number(new URL(this.origin.url).port) });
   }
 
+  /** Fails where the gateway left exceptions uncaught that no test asked for. */
   async close(): Promise<void> {
     await this.front.close();
     await this.#gateway.kill();
+    this.#unexpected.push(...unexpectedNoise(this.#gateway.logs()));
     await this.back.close();
     await this.origin.kill();
     await rm(this.#storage, { recursive: true, force: true });
+    if (this.#unexpected.length > 0)
+      throw new Error(`The gateway left exceptions uncaught: ${this.#unexpected.join("\n")}`);
   }
 
   chat(id: string, body: unknown, headers: Record<string, string> = {}) {
