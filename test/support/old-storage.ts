@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-export const OLD_STORAGE = join(import.meta.dirname, "../fixtures/storage-f3dd977");
+const OLD_STORAGE = join(import.meta.dirname, "../fixtures/storage-f3dd977");
 
 /** The databases by their names in the state folder, without the extension. */
 export const OLD_DATABASES = {
