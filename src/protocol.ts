@@ -20,8 +20,8 @@ export const JSON_TYPE = "application/json; charset=utf-8";
 
 /** llama-server takes header lines of 8 KiB; a Durable Object's name may hold 1,024 bytes, tenant included. */
 export const MAX_CONVERSATION_ID_BYTES = 512;
-/** Each distinct id is a question to another Durable Object, and an invocation has 1,000 of those on the free plan. */
-export const MAX_LOOKUP_IDS = 1_000;
+/** llama.cpp's web UI asks about every chat that it has, in one request, and shows none as running when that fails. */
+export const MAX_LOOKUP_IDS = 10_000;
 /** As Stripe's and the IETF draft's practice: longer than any UUID or hash. */
 export const MAX_IDEMPOTENCY_KEY_LENGTH = 255;
 

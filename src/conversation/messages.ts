@@ -13,6 +13,8 @@ export interface StartRequest {
   readonly family: RouteFamily;
   /** The body's `stream` field. */
   readonly wantsStream: boolean;
+  /** The body's `model` field. */
+  readonly model: string | undefined;
   readonly idempotencyKey: string | undefined;
   /** The client's SDK sends this request again on its own. */
   readonly isRetry: boolean;
@@ -57,7 +59,9 @@ export function encodeReplay(replay: ReplayRequest): Request {
 export function decode(request: Request): { start: StartRequest } | { replay: ReplayRequest } {
   const url = new URL(request.url);
   const fields: unknown = JSON.parse(url.searchParams.get("message") ?? "null");
-  if (url.pathname === START && isStart(fields)) return { start: { ...fields, idempotencyKey: fields.idempotencyKey } };
+  if (url.pathname === START && isStart(fields)) {
+    return { start: { ...fields, model: fields.model, idempotencyKey: fields.idempotencyKey } };
+  }
   if (url.pathname === REPLAY && isReplay(fields)) {
     return { replay: { ...fields, from: fields.from, session: fields.session } };
   }
@@ -76,6 +80,7 @@ function isStart(value: unknown): value is StartRequest {
     typeof value.path === "string" &&
     isRouteFamily(value.family) &&
     typeof value.wantsStream === "boolean" &&
+    isOptional(value.model, "string") &&
     isOptional(value.idempotencyKey, "string") &&
     typeof value.isRetry === "boolean" &&
     typeof value.bodyHash === "string"

@@ -3,13 +3,14 @@ import type { Context } from "hono";
 import type { AppEnv } from "../context.ts";
 import { encodeStart, type StartRequest } from "../conversation/messages.ts";
 import { badRequest, notFound } from "../errors.ts";
-import { FAMILIES, familyOf, type RouteFamily } from "../families.ts";
+import { FAMILIES, familyOf } from "../families.ts";
 import {
   CONVERSATION_HEADER,
   IDEMPOTENCY_HEADER,
   MAX_IDEMPOTENCY_KEY_LENGTH,
   RETRY_COUNT_HEADER,
 } from "../protocol.ts";
+import { type JsonRange, readRequestFields } from "../request/body-fields.ts";
 import { checkConversationId, conversationStub } from "./conversation-stub.ts";
 import { passthrough } from "./passthrough.ts";
 import { readBody } from "./request-body.ts";
@@ -29,11 +30,14 @@ export async function generate(c: Context<AppEnv>): Promise<Response> {
     throw badRequest(`Idempotency-Key has ${length} characters; the limit is ${MAX_IDEMPOTENCY_KEY_LENGTH}`);
   }
   const body = await readBody(c.req.raw, c.get("config").maxRequestBytes);
+  const fields = await readRequestFields(body);
+  if (FAMILIES[family].needsMessages) checkMessages(fields.messages);
   const start: StartRequest = {
     id,
     path,
     family,
-    wantsStream: wantsStream(body, family),
+    wantsStream: fields.stream,
+    model: fields.model,
     idempotencyKey,
     isRetry: Number(headers.get(RETRY_COUNT_HEADER)) > 0,
     bodyHash: await sha256(body),
@@ -42,25 +46,12 @@ export async function generate(c: Context<AppEnv>): Promise<Response> {
 }
 
 /**
- * The request's `stream` field. Throws the 400 that llama-server would answer to a body that it cannot even begin to
- * read: here nothing has been touched yet, while a live session would be ended before the origin is asked.
+ * Refuses what llama-server would refuse before it begins: here nothing has been touched yet, while a live session would
+ * be ended before the origin is asked.
  */
-function wantsStream(body: Uint8Array, family: RouteFamily): boolean {
-  let json: unknown;
-  try {
-    json = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(body));
-  } catch (error) {
-    throw badRequest(`The request body (${body.length} bytes) is not JSON: ${(error as Error).message}`);
-  }
-  if (typeof json !== "object" || json === null || Array.isArray(json)) {
-    throw badRequest("The request body must be a JSON object");
-  }
-  const fields = json as { messages?: unknown; stream?: unknown };
-  if (FAMILIES[family].needsMessages) {
-    if (fields.messages === undefined) throw badRequest("'messages' is required");
-    if (!Array.isArray(fields.messages)) throw badRequest("Expected 'messages' to be an array");
-  }
-  return fields.stream === true;
+function checkMessages(messages: JsonRange | undefined): void {
+  if (!messages) throw badRequest("'messages' is required");
+  if (messages.kind !== "array") throw badRequest("Expected 'messages' to be an array");
 }
 
 async function sha256(bytes: Uint8Array): Promise<string> {

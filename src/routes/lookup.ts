@@ -1,19 +1,19 @@
 /** POST /v1/streams/lookup: which of these conversations have a session, and how far it is. */
 import type { Context } from "hono";
 import type { AppEnv } from "../context.ts";
-import { badRequest } from "../errors.ts";
-import { conversationOf, type LookupRow, MAX_LOOKUP_IDS } from "../protocol.ts";
+import { conversationOf, type LookupRow, MAX_CONVERSATION_ID_BYTES, MAX_LOOKUP_IDS } from "../protocol.ts";
+import { readLookupIds } from "../request/body-fields.ts";
 import { askConversation, isConversationId } from "./conversation-stub.ts";
 import { readBody } from "./request-body.ts";
 
-/** Room for MAX_LOOKUP_IDS of the longest ids. */
-const MAX_LOOKUP_BYTES = 1_048_576;
+/** Room for MAX_LOOKUP_IDS of the longest ids, some of them escaped. */
+const MAX_LOOKUP_BYTES = 8_388_608;
 /** Objects asked at a time: a long list is not to open a thousand connections. */
 const CONCURRENCY = 32;
 
 export async function lookup(c: Context<AppEnv>): Promise<Response> {
   const body = await readBody(c.req.raw, Math.min(MAX_LOOKUP_BYTES, c.get("config").maxRequestBytes));
-  const ids = askedIds(body);
+  const ids = (await readLookupIds(body, MAX_LOOKUP_IDS, MAX_CONVERSATION_ID_BYTES)).filter(isConversationId);
   const rows = new Array<LookupRow | undefined>(ids.length);
   const remaining = positionsByConversation(ids).values();
   const ask = async () => {
@@ -26,22 +26,6 @@ export async function lookup(c: Context<AppEnv>): Promise<Response> {
   // All of them take from one iterator, so each conversation is asked once.
   await Promise.all(Array.from({ length: CONCURRENCY }, ask));
   return c.json(rows.filter((row) => row !== undefined));
-}
-
-/** The ids in the order asked. What llama-server skips is skipped: anything but non-empty strings; no list is none. */
-function askedIds(body: Uint8Array): string[] {
-  let json: unknown;
-  try {
-    json = JSON.parse(new TextDecoder().decode(body));
-  } catch (error) {
-    throw badRequest(`invalid body: ${(error as Error).message}`);
-  }
-  const list = (json as { conversation_ids?: unknown } | null)?.conversation_ids;
-  if (!Array.isArray(list)) return [];
-  if (list.length > MAX_LOOKUP_IDS) {
-    throw badRequest(`${list.length} conversation ids; the limit is ${MAX_LOOKUP_IDS} a request`);
-  }
-  return list.filter(isConversationId);
 }
 
 /** Ids of one conversation are one question. */

@@ -48,8 +48,8 @@ export const DIFFERENCES = {
   },
   "a-limit-for-lookups": {
     contract: "5,000 ids are fine",
-    holdfast: "More than 1,000 are 400",
-    why: "Each id is a question to another Durable Object, and an invocation has 1,000 of those",
+    holdfast: "More than 10,000 are 400",
+    why: "What one request may ask is bounded",
   },
   "retained-size": {
     contract: "The newest 4,194,304 bytes, to the byte",

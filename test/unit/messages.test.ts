@@ -6,6 +6,7 @@ const START: StartRequest = {
   path: "/v1/chat/completions",
   family: "chat",
   wantsStream: true,
+  model: "tiny",
   idempotencyKey: undefined,
   isRetry: false,
   bodyHash: "00ff",
@@ -19,7 +20,9 @@ describe("a message to a conversation's object", () => {
   });
 
   it("to start arrives without the fields that were undefined", () => {
-    expect(decode(encodeStart(START, new Uint8Array(0)))).toEqual({ start: START });
+    expect(decode(encodeStart({ ...START, model: undefined }, new Uint8Array(0)))).toEqual({
+      start: { ...START, model: undefined },
+    });
   });
 
   it.each([
@@ -33,6 +36,7 @@ describe("a message to a conversation's object", () => {
     ["another path", "/other", {}],
     ["no message", "/start", null],
     ["a field of another type", "/start", { ...START, family: "x" }],
+    ["a model of another type", "/start", { ...START, model: 7 }],
     ["a field that is missing", "/replay", { id: "a", from: 1 }],
   ])("is refused with %s", (_, path, message) => {
     const query = new URLSearchParams({ message: JSON.stringify(message) });

@@ -12,6 +12,7 @@ function postOf(fields: Partial<StartRequest> = {}): StartRequest {
     path: "/v1/chat/completions",
     family: "chat",
     wantsStream: true,
+    model: undefined,
     idempotencyKey: undefined,
     isRetry: false,
     bodyHash: "hash",
