@@ -19,7 +19,7 @@ export default defineConfig({
             miniflare: {
               bindings: {
                 ORIGIN_URL: inject("originUrl"),
-                API_KEYS: "alice=key-alice bob=key-bob",
+                API_KEYS: "alice=key-of-alice-for-tests bob=key-of-bob-for-tests",
                 RETAINED_BYTES: "262144",
                 MAX_REQUEST_BYTES: "65536",
                 EXTRA_ROUTES: "GET:/slots",

@@ -42,7 +42,7 @@ export interface Contestant {
 /** `storage`: a folder that survives the contestant; a second start on it finds what the first left. */
 export type Start = (origin: string, storage: string) => Promise<Contestant>;
 
-const KEY = "sk-bench";
+const KEY = "key-of-the-bench";
 
 export function chatCall(base: string, id: string, answer: Answer, headers: Record<string, string> = {}): Call {
   const messages = [{ role: "user", content: JSON.stringify(answer) }];

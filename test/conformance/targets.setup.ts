@@ -18,8 +18,8 @@ import type { Target } from "../support/target.ts";
 
 const ORIGIN_KEY = "origin-key";
 const OTHER_ORIGIN_KEY = "other-origin-key";
-const ALICE_KEY = "alice-key";
-const BOB_KEY = "bob-key";
+const ALICE_KEY = "key-of-alice-for-tests";
+const BOB_KEY = "key-of-bob-for-tests";
 
 /** Different from llama-server's 4 MiB, so that no test passes by accident; small, so that an overflow is quick. */
 const RETAINED_BYTES = 6 * 1024 * 1024;

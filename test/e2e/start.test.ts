@@ -139,14 +139,14 @@ describe("npm start", () => {
 
   it("with another key refuses the one of before; what that had started goes on, and belongs to the same tenant", async () => {
     origin = await startOrigin({ paceMs: 10 });
-    const before = await ready("--origin", origin.url, "--key", "sk-before");
+    const before = await ready("--origin", origin.url, "--key", "sk-before-this-start");
     const [ask, resume] = printedCommands(before);
     const cut = shell(ask);
     await cut.readUntil("data: ");
     await before.signal("SIGTERM");
     await cut.exited;
 
-    const after = await ready("--origin", origin.url, "--key", "sk-after");
+    const after = await ready("--origin", origin.url, "--key", "sk-after-that-start");
     const refused = shell(resume);
     await refused.exited;
     expect(JSON.parse(refused.stdout)).toMatchObject({ error: { code: 401, type: "authentication_error" } });
@@ -158,7 +158,7 @@ describe("npm start", () => {
 
   it("--origin puts it in front of that llama-server", async () => {
     origin = await startOrigin();
-    const gateway = await ready("--origin", origin.url, "--key", "my own key".replaceAll(" ", "'"));
+    const gateway = await ready("--origin", origin.url, "--key", "my$own&key<with>*signs");
     expect(gateway.stdout).toContain(`origin    ${origin.url}`);
     expect(gateway.stdout).not.toMatch(/demo|pre-written|warning|API key/);
     const [ask, resume] = printedCommands(gateway);

@@ -15,7 +15,9 @@ import { startOrigin, type TestOrigin, type TestOriginOptions } from "./origin.t
 import { Random } from "./random.ts";
 import { unexpectedNoise } from "./runtime-noise.ts";
 
-export const KEY = "key-alice";
+export const KEY = "key-of-alice-for-tests";
+/** Of another tenant. */
+export const OTHER_KEY = "key-of-bob-for-tests";
 
 let bundle: Promise<string> | undefined;
 
@@ -186,7 +188,7 @@ export function withoutPings(bytes: Buffer): string {
 }
 
 function startOn(bundle: string, origin: string, storage: string, vars: Record<string, string>, port?: number) {
-  return startGateway({ bundle, origin, apiKeys: `alice=${KEY} bob=key-bob`, storage, vars, port });
+  return startGateway({ bundle, origin, apiKeys: `alice=${KEY} bob=${OTHER_KEY}`, storage, vars, port });
 }
 
 function standIn({ url, close }: StandIn): TestOrigin {

@@ -10,7 +10,10 @@ export interface Options {
   body?: string;
 }
 
-export function call(path: string, { key = "key-alice", headers = {}, ...init }: Options = {}): Promise<Response> {
+export function call(
+  path: string,
+  { key = "key-of-alice-for-tests", headers = {}, ...init }: Options = {},
+): Promise<Response> {
   return exports.default.fetch(BASE + path, { ...init, headers: { Authorization: `Bearer ${key}`, ...headers } });
 }
 

@@ -374,7 +374,7 @@ describe("without stream", () => {
 
 describe("tenants", () => {
   it("do not see each other's conversations, live or finished", async () => {
-    const bob = { key: "key-bob" };
+    const bob = { key: "key-of-bob-for-tests" };
     const live = await chat("private", { tokens: 40 });
     for (const state of ["live", "finished"]) {
       expect((await replay("private", "from=0", bob)).status, state).toBe(404);
