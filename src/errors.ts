@@ -10,9 +10,11 @@ export type ErrorType =
   | "invalid_request_error"
   | "authentication_error"
   | "not_found_error"
+  | "feature_disabled"
   | "unavailable_error"
   | "server_error"
   | "payload_too_large"
+  | "rate_limit_exceeded"
   | "origin_unreachable"
   | "conversation_replaced"
   | "conversation_stopped"
@@ -30,11 +32,18 @@ export class ApiError extends Error {
   override readonly name = "ApiError";
   readonly status: number;
   readonly type: ErrorType;
+  readonly retryAfterSeconds: number | undefined;
 
-  constructor(status: number, type: ErrorType, message: string, options?: { cause?: unknown }) {
+  constructor(
+    status: number,
+    type: ErrorType,
+    message: string,
+    options?: { cause?: unknown; retryAfterSeconds?: number },
+  ) {
     super(message, options);
     this.status = status;
     this.type = type;
+    this.retryAfterSeconds = options?.retryAfterSeconds;
   }
 
   get body(): ErrorBody {
@@ -59,6 +68,7 @@ export function fenced(named: string, current: string): ApiError {
 
 export function errorResponse(error: ApiError): Response {
   const headers = new Headers({ "Content-Type": JSON_TYPE });
+  if (error.retryAfterSeconds !== undefined) headers.set("Retry-After", String(error.retryAfterSeconds));
   // OpenAI's and Anthropic's SDKs retry a 409 and any 5xx by themselves: that would undo the user's stop or the newer
   // request, or start for a second time what had already taken too long.
   if (error.status === 409 || error.type === "too_long") headers.set(SHOULD_RETRY_HEADER, "false");
