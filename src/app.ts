@@ -1,7 +1,7 @@
 /** The route table: path → middleware → handler; every error → response. */
 import { Hono } from "hono";
 import { cors } from "hono/cors";
-import { type Config, configOf } from "./config.ts";
+import { configOf, corsOriginsOf } from "./config.ts";
 import type { AppEnv } from "./context.ts";
 import { ApiError, errorResponse, notFound } from "./errors.ts";
 import { GENERATING_PATHS } from "./families.ts";
@@ -23,12 +23,13 @@ import { replay, stop } from "./routes/stream.ts";
 export const app = new Hono<AppEnv>();
 
 app.use(async (c, next) => {
-  c.set("config", configOf(c.env));
   await next();
+  // Nothing of ours is the same for the next one who asks.
+  c.res.headers.set("Cache-Control", "no-store");
 });
 app.use(
   cors({
-    origin: (origin, c) => allowedOrigin(origin, c.get("config")),
+    origin: (origin, c) => allowedOrigin(origin, corsOriginsOf(c.env)),
     allowMethods: ["GET", "HEAD", "POST", "DELETE", "OPTIONS"],
     // `*` does not cover Authorization by the Fetch standard, and covers nothing for requests with credentials.
     allowHeaders: [
@@ -50,7 +51,9 @@ app.get("/health", health);
 app.get("/v1/health", health);
 
 app.use(async (c, next) => {
-  c.set("tenant", c.get("config").keyring.authenticate(c.req.raw.headers));
+  const config = configOf(c.env);
+  c.set("config", config);
+  c.set("tenant", config.keyring.authenticate(c.req.raw.headers));
   await next();
 });
 for (const path of GENERATING_PATHS) app.post(path, generate);
@@ -69,7 +72,7 @@ app.onError((error) => {
   return errorResponse(new ApiError(500, "server_error", "The gateway failed; its log says how"));
 });
 
-function allowedOrigin(origin: string, { corsOrigins }: Config): string | null {
+function allowedOrigin(origin: string, corsOrigins: readonly string[]): string | null {
   if (corsOrigins.includes("*")) return "*";
   return corsOrigins.includes(origin) ? origin : null;
 }

@@ -13,6 +13,8 @@ export interface Config {
   /** Replayable bytes kept per session. */
   readonly retainedBytes: number;
   readonly maxRequestBytes: number;
+  /** Bytes of request bodies that one tenant's unanswered requests may hold in an isolate. */
+  readonly maxTenantRequestBytes: number;
   /** How long a live session waits for its origin to be there again, milliseconds. */
   readonly reconnectMs: number;
   /** How long the origin may be connected and send nothing, milliseconds. */
@@ -21,7 +23,6 @@ export interface Config {
   readonly maxGenerationMs: number;
   /** Origin routes the owner opened, as `METHOD:/path`; a trailing `*` stands for any rest of the path. */
   readonly extraRoutes: readonly string[];
-  readonly corsOrigins: readonly string[];
 }
 
 export interface OriginConfig {
@@ -30,42 +31,94 @@ export interface OriginConfig {
   readonly apiKey: string | undefined;
 }
 
+/** Cloudflare takes 100 MB at most on its lower plans, and an isolate has 128 MB for everything. */
+const MOST_REQUEST_BYTES = 100_000_000;
+
 /** A tenant is the first half of an object's name, `tenant/conversation`: no slash, and short. */
 const TENANT = /^[A-Za-z0-9_.-]{1,64}$/;
 
-const parsed = new WeakMap<object, Config>();
+/** Shorter keys are guessed, or are another thing than the key: a name, a flag's value that slipped. */
+const LEAST_KEY_LENGTH = 16;
 
-/** The Config of these bindings. Throws an ApiError 500 whose cause names the variable that is wrong. */
-export function configOf(env: Env): Config {
-  let config = parsed.get(env);
-  if (!config) {
-    config = logFault(() => parseConfig(env));
-    parsed.set(env, config);
+/** The Config of these bindings, or what is wrong with them: settled once, and logged once, per isolate. */
+const parsed = new WeakMap<object, Config | Misconfiguration>();
+
+/** A setting cannot be used. Whoever asks hears its name; its value and the details are for the log. */
+export class Misconfiguration extends ApiError {
+  readonly setting: string;
+
+  constructor(setting: string, details: string) {
+    super(500, "server_error", `The gateway's setting ${setting} is wrong; its log says how`, {
+      cause: new Error(`${setting}${details}`),
+    });
+    this.setting = setting;
   }
-  return config;
+}
+
+/** Throws a Misconfiguration. */
+export function configOf(env: Env): Config {
+  const settled = settledConfig(env);
+  if (settled instanceof Misconfiguration) throw settled;
+  return settled;
+}
+
+/** Why these bindings cannot be used, `undefined` if they can. */
+export function problemOf(env: Env): Misconfiguration | undefined {
+  const settled = settledConfig(env);
+  return settled instanceof Misconfiguration ? settled : undefined;
+}
+
+function settledConfig(env: Env): Config | Misconfiguration {
+  let settled = parsed.get(env);
+  if (!settled) {
+    settled = tryParse(env);
+    parsed.set(env, settled);
+  }
+  return settled;
+}
+
+function tryParse(env: Env): Config | Misconfiguration {
+  try {
+    return parseConfig(env);
+  } catch (error) {
+    if (!(error instanceof Misconfiguration)) throw error;
+    if (error.cause instanceof Error) console.error(error.cause.message);
+    return error;
+  }
+}
+
+/** The browser origins that may call, whatever else is wrong: the errors that say so are for browsers too. */
+export function corsOriginsOf(env: Pick<Env, "CORS_ORIGINS">): readonly string[] {
+  return words(env.CORS_ORIGINS);
 }
 
 export function parseConfig(env: Omit<Env, "CONVERSATION">): Config {
+  const maxRequestBytes = wholeNumber("MAX_REQUEST_BYTES", env.MAX_REQUEST_BYTES, 1_024, MOST_REQUEST_BYTES);
   return {
     origin: { url: originUrl(env.ORIGIN_URL), apiKey: env.ORIGIN_API_KEY || undefined },
-    keyring: new Keyring(apiKeys(env.API_KEYS)),
     sessionTtlMs: 1000 * wholeNumber("SESSION_TTL_SECONDS", env.SESSION_TTL_SECONDS, 1, 30 * 86_400),
     // Below 64 KiB a log could not even hold one write batch; a Durable Object holds 10 GB.
     retainedBytes: wholeNumber("RETAINED_BYTES", env.RETAINED_BYTES, 65_536, 2 ** 30),
-    // Cloudflare takes 100 MB at most on its lower plans, and an isolate has 128 MB for everything.
-    maxRequestBytes: wholeNumber("MAX_REQUEST_BYTES", env.MAX_REQUEST_BYTES, 1_024, 100_000_000),
+    maxRequestBytes,
+    maxTenantRequestBytes: wholeNumber(
+      "MAX_TENANT_REQUEST_BYTES",
+      env.MAX_TENANT_REQUEST_BYTES,
+      maxRequestBytes,
+      MOST_REQUEST_BYTES,
+    ),
     reconnectMs: 1000 * wholeNumber("RECONNECT_SECONDS", env.RECONNECT_SECONDS, 1, 86_400),
     originIdleMs: 1000 * wholeNumber("ORIGIN_IDLE_SECONDS", env.ORIGIN_IDLE_SECONDS, 1, 86_400),
     maxGenerationMs: 1000 * wholeNumber("MAX_GENERATION_SECONDS", env.MAX_GENERATION_SECONDS, 1, 7 * 86_400),
     extraRoutes: extraRoutes(env.EXTRA_ROUTES),
-    corsOrigins: words(env.CORS_ORIGINS),
+    // The last one: a gateway without keys is up all the same, and one with another fault is not.
+    keyring: new Keyring(apiKeys(env.API_KEYS)),
   };
 }
 
 function originUrl(value: string): string {
   const url = URL.canParse(value) ? new URL(value) : undefined;
   if (!url || !/^https?:$/.test(url.protocol) || url.search || url.hash) {
-    throw misconfigured(`ORIGIN_URL must be an http or https URL without query, got "${value}"`);
+    throw new Misconfiguration("ORIGIN_URL", ` must be an http or https URL without query, got "${value}"`);
   }
   return url.href.replace(/\/+$/, "");
 }
@@ -76,22 +129,33 @@ function apiKeys(value: string | undefined): Map<string, string> {
     const at = pair.indexOf("=");
     const tenant = pair.slice(0, at);
     const key = pair.slice(at + 1);
-    if (at < 0) throw misconfigured("API_KEYS must be `tenant=key` pairs; one of them is not");
+    if (at < 0) throw new Misconfiguration("API_KEYS", " must be `tenant=key` pairs; one of them is not");
     // Not shown: the two halves may have changed places.
-    if (!TENANT.test(tenant)) throw misconfigured("API_KEYS: a tenant must be 1 to 64 of A-Z a-z 0-9 _ . -");
-    if (!/[A-Za-z0-9]{2}/.test(key)) throw misconfigured(`API_KEYS: the key of tenant "${tenant}" is no key`);
+    if (!TENANT.test(tenant)) {
+      throw new Misconfiguration("API_KEYS", ": a tenant must be 1 to 64 of A-Z a-z 0-9 _ . -");
+    }
+    const problem = keyProblem(key);
+    if (problem) throw new Misconfiguration("API_KEYS", `: the key of tenant "${tenant}" ${problem}`);
     if (keys.has(key) && keys.get(key) !== tenant) {
-      throw misconfigured(`API_KEYS: tenants "${keys.get(key)}" and "${tenant}" have the same key`);
+      const both = `tenants "${keys.get(key)}" and "${tenant}"`;
+      throw new Misconfiguration("API_KEYS", `: ${both} have the same key`);
     }
     keys.set(key, tenant);
   }
-  if (keys.size === 0) throw misconfigured("API_KEYS is empty; set it to `tenant=key` pairs");
+  if (keys.size === 0) throw new Misconfiguration("API_KEYS", " is empty; set it to `tenant=key` pairs");
   return keys;
+}
+
+/** A quote or a semicolon in it is a sign that the pairs were written for another program. */
+function keyProblem(key: string): string | undefined {
+  if (/["'`;]/.test(key)) return "has a quote or a semicolon; pairs are separated by blanks or commas, without quotes";
+  if (key.length < LEAST_KEY_LENGTH) return `has ${key.length} characters; the least is ${LEAST_KEY_LENGTH}`;
+  return undefined;
 }
 
 function extraRoutes(value: string | undefined): string[] {
   return words(value).map((route) => {
-    if (!/^[A-Z]+:\/.*$/.test(route)) throw misconfigured(`EXTRA_ROUTES: "${route}" is not METHOD:/path`);
+    if (!/^[A-Z]+:\/.*$/.test(route)) throw new Misconfiguration("EXTRA_ROUTES", `: "${route}" is not METHOD:/path`);
     return route;
   });
 }
@@ -99,26 +163,11 @@ function extraRoutes(value: string | undefined): string[] {
 function wholeNumber(name: string, value: string, least: number, most: number): number {
   const number = /^[0-9]+$/.test(value) ? Number(value) : Number.NaN;
   if (!(number >= least && number <= most)) {
-    throw misconfigured(`${name} must be a whole number from ${least} to ${most}, got "${value}"`);
+    throw new Misconfiguration(name, ` must be a whole number from ${least} to ${most}, got "${value}"`);
   }
   return number;
 }
 
 function words(value: string | undefined): string[] {
   return (value ?? "").split(/[\s,]+/).filter(Boolean);
-}
-
-/** The details are for the log: whoever asks has not shown a key yet. */
-function logFault<Value>(parse: () => Value): Value {
-  try {
-    return parse();
-  } catch (error) {
-    console.error(error instanceof Error && error.cause instanceof Error ? error.cause.message : error);
-    throw error;
-  }
-}
-
-function misconfigured(message: string): ApiError {
-  const cause = new Error(message);
-  return new ApiError(500, "server_error", "The gateway's configuration is wrong; its log says what", { cause });
 }

@@ -7,6 +7,7 @@ declare namespace Cloudflare {
     SESSION_TTL_SECONDS: string;
     RETAINED_BYTES: string;
     MAX_REQUEST_BYTES: string;
+    MAX_TENANT_REQUEST_BYTES: string;
     RECONNECT_SECONDS: string;
     ORIGIN_IDLE_SECONDS: string;
     MAX_GENERATION_SECONDS: string;

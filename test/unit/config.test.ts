@@ -1,12 +1,17 @@
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { parseConfig } from "../../src/config.ts";
+
+const K1 = "key-1-of-the-phone";
+const K2 = "key-2-of-the-laptop";
+const K3 = "key-3-of-the-laptop";
 
 const ENV = {
   ORIGIN_URL: "http://127.0.0.1:8080/",
-  API_KEYS: "phone=k1, laptop=k2\nlaptop=k3",
+  API_KEYS: `phone=${K1}, laptop=${K2}\nlaptop=${K3}`,
   SESSION_TTL_SECONDS: "3600",
   RETAINED_BYTES: "33554432",
-  MAX_REQUEST_BYTES: "33554432",
+  MAX_REQUEST_BYTES: "8388608",
+  MAX_TENANT_REQUEST_BYTES: "33554432",
   RECONNECT_SECONDS: "290",
   ORIGIN_IDLE_SECONDS: "300",
   MAX_GENERATION_SECONDS: "21600",
@@ -14,13 +19,13 @@ const ENV = {
   CORS_ORIGINS: "*",
 };
 
-/** What the log says of a configuration that is wrong; the client only hears that it is. */
+/** What the log says of a configuration that is wrong; a client only hears which setting it is. */
 function causeOf(wrong: Record<string, string>): string {
-  vi.spyOn(console, "error").mockReturnValue();
   try {
     parseConfig({ ...ENV, ...wrong });
   } catch (error) {
-    expect((error as Error).message).toBe("The gateway's configuration is wrong; its log says what");
+    const [setting] = Object.keys(wrong);
+    expect((error as Error).message).toBe(`The gateway's setting ${setting} is wrong; its log says how`);
     return ((error as Error).cause as Error).message;
   }
   throw new Error("The configuration was taken");
@@ -40,9 +45,14 @@ describe("the configuration", () => {
     ["API_KEYS", "", /API_KEYS is empty/],
     ["API_KEYS", "justakey", /`tenant=key` pairs/],
     ["API_KEYS", "a/b=key", /a tenant must be/],
-    ["API_KEYS", "c2VjcmV0==", /the key of tenant "c2VjcmV0" is no key/],
-    ["API_KEYS", "a=key b=key", /"a" and "b" have the same key/],
+    ["API_KEYS", "c2VjcmV0==", /the key of tenant "c2VjcmV0" has 1 characters; the least is 16/],
+    ["API_KEYS", "a=only-15-letters", /the key of tenant "a" has 15 characters; the least is 16/],
+    ["API_KEYS", `a="${K1}"`, /the key of tenant "a" has a quote or a semicolon/],
+    ["API_KEYS", `a='${K1}'`, /has a quote or a semicolon/],
+    ["API_KEYS", `a=${K1};b=${K2}`, /has a quote or a semicolon/],
+    ["API_KEYS", `a=${K1} b=${K1}`, /"a" and "b" have the same key/],
     ["SESSION_TTL_SECONDS", "-5", /SESSION_TTL_SECONDS must be a whole number from 1 to 2592000, got "-5"/],
+    ["MAX_TENANT_REQUEST_BYTES", "8388607", /from 8388608 to 100000000, got "8388607"/],
     ["RETAINED_BYTES", "4MB", /RETAINED_BYTES must be a whole number/],
     ["EXTRA_ROUTES", "/slots", /"\/slots" is not METHOD:\/path/],
   ])("says what is wrong with %s=%j", (name, value, message) => {
@@ -50,7 +60,7 @@ describe("the configuration", () => {
   });
 
   it("never shows a key in an error", () => {
-    for (const API_KEYS of ["sk-secret", "sk-secret/x=phone", "a=sk-secret b=sk-secret"]) {
+    for (const API_KEYS of ["sk-secret", "sk-secret/x=phone", "a=sk-secret", "a=sk-secret-longer b=sk-secret-longer"]) {
       expect(causeOf({ API_KEYS })).not.toContain("sk-secret");
     }
   });
@@ -61,21 +71,21 @@ describe("API keys", () => {
   const tenantOf = (headers: Record<string, string>) => keyring.authenticate(new Headers(headers));
 
   it("are taken in the four forms of llama-server", () => {
-    expect(tenantOf({ Authorization: "Bearer k1" })).toBe("phone");
-    expect(tenantOf({ Authorization: "k2" })).toBe("laptop");
-    expect(tenantOf({ "X-Api-Key": "k3" })).toBe("laptop");
-    expect(tenantOf({ "X-Api-Key": "Bearer k1" })).toBe("phone");
+    expect(tenantOf({ Authorization: `Bearer ${K1}` })).toBe("phone");
+    expect(tenantOf({ Authorization: K2 })).toBe("laptop");
+    expect(tenantOf({ "X-Api-Key": K3 })).toBe("laptop");
+    expect(tenantOf({ "X-Api-Key": `Bearer ${K1}` })).toBe("phone");
   });
 
   it.each([
     {},
-    { Authorization: "bearer k1" },
-    { Authorization: "Bearer  k1" },
-    { Authorization: "Basic k1" },
-    { Authorization: "Bearer K1" },
-    { Authorization: "Bearer k1,k2" },
-    { Authorization: "Bearer wrong", "X-Api-Key": "k1" },
-    { "Api-Key": "k1" },
+    { Authorization: `bearer ${K1}` },
+    { Authorization: `Bearer  ${K1}` },
+    { Authorization: `Basic ${K1}` },
+    { Authorization: `Bearer ${K1.toUpperCase()}` },
+    { Authorization: `Bearer ${K1},${K2}` },
+    { Authorization: "Bearer wrong", "X-Api-Key": K1 },
+    { "Api-Key": K1 },
   ])("are refused as in llama-server: %j", (headers) => {
     expect(() => tenantOf(headers as Record<string, string>)).toThrow("Invalid API Key");
   });
