@@ -14,13 +14,14 @@ import {
   SHOULD_RETRY_HEADER,
   STREAM_PATH,
 } from "./protocol.ts";
+import { pathOf, urlOf } from "./request/url.ts";
 import { generate } from "./routes/generate.ts";
 import { health } from "./routes/health.ts";
 import { lookup } from "./routes/lookup.ts";
 import { PASSTHROUGH_ROUTES, passthrough, passthroughIfOpened } from "./routes/passthrough.ts";
 import { replay, stop } from "./routes/stream.ts";
 
-export const app = new Hono<AppEnv>();
+export const app = new Hono<AppEnv>({ getPath: pathOf });
 
 app.use(async (c, next) => {
   await next();
@@ -47,6 +48,11 @@ app.use(
   }),
 );
 
+app.use(async (c, next) => {
+  urlOf(c.req.raw);
+  await next();
+});
+
 app.get("/health", health);
 app.get("/v1/health", health);
 
@@ -56,13 +62,13 @@ app.use(async (c, next) => {
   c.set("tenant", config.keyring.authenticate(c.req.raw.headers));
   await next();
 });
-for (const path of GENERATING_PATHS) app.post(path, generate);
+for (const path of GENERATING_PATHS) app.post(path, generate(path));
 app.get(STREAM_PATH, replay);
 app.get(`${STREAM_PATH}/*`, replay);
 app.delete(STREAM_PATH, stop);
 app.delete(`${STREAM_PATH}/*`, stop);
 app.post(LOOKUP_PATH, lookup);
-for (const [method, path] of PASSTHROUGH_ROUTES) app.on(method, path, passthrough);
+for (const [method, path] of PASSTHROUGH_ROUTES) app.on(method, path, (c) => passthrough(c, path));
 app.all("*", passthroughIfOpened);
 
 app.notFound(() => errorResponse(notFound()));

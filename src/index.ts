@@ -2,4 +2,8 @@
 import { app } from "./app.ts";
 
 export { Conversation } from "./conversation/conversation.ts";
-export default { fetch: app.fetch };
+export default {
+  fetch: app.fetch,
+  // CONNECT: without a handler each one is an exception in the log, whoever sends it.
+  connect: (socket: Socket) => socket.close(),
+};

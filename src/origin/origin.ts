@@ -210,7 +210,7 @@ async function inTime<T>(request: (signal: AbortSignal) => Promise<T>): Promise<
   }
 }
 
-function keyRejected(): ApiError {
+export function keyRejected(): ApiError {
   const message =
     "The llama-server behind the gateway rejected the gateway's key (set --origin-key or ORIGIN_API_KEY to its --api-key)";
   return new ApiError(502, "origin_unreachable", message);

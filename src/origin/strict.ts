@@ -1,60 +1,106 @@
-/** The strict path's call of a llama-server: the request as the client sent it, the answer as the origin gave it. */
+/**
+ * The strict path's call of a llama-server: the request as the client sent it, the answer as the origin gave it, byte for
+ * byte. The origin is not trusted with the client: of its headers only those listed go on, and it sends nobody elsewhere.
+ */
 import type { OriginConfig } from "../config.ts";
 import { ApiError } from "../errors.ts";
-import { originUnreachable, STALE_CONNECTION_MS } from "./origin.ts";
+import { keyRejected, originUnreachable, STALE_CONNECTION_MS } from "./origin.ts";
+
+/** What a route and the request's body came to, in the gateway's own view. */
+export interface StrictRequest {
+  readonly method: string;
+  /** The path that was matched, and the query. */
+  readonly path: string;
+  readonly headers: Headers;
+  readonly body: Uint8Array | undefined;
+  /** The client's leaving closes the origin's connection, which is how llama-server learns to stop. */
+  readonly signal: AbortSignal;
+}
 
 /** What of the client's request headers means something to a llama-server. */
 const FORWARDED_REQUEST_HEADERS = ["Accept", "Content-Type"] as const;
 
-/** Say something about one connection, or about the origin's own idea of CORS and of our key: not for the client. */
-const DROPPED_RESPONSE_HEADERS = [
-  "Access-Control-Allow-Credentials",
-  "Access-Control-Allow-Headers",
-  "Access-Control-Allow-Methods",
-  "Access-Control-Allow-Origin",
-  "Access-Control-Expose-Headers",
-  "Connection",
-  "Keep-Alive",
-  "Server",
-  "Set-Cookie",
-  "Transfer-Encoding",
+/**
+ * What of the origin's headers means something to a client. All else is about the origin's connection, caches, cookies,
+ * CORS or other hosts, or would pass for the gateway's own word.
+ */
+const PASSED_RESPONSE_HEADERS = [
+  "Content-Type",
+  // The runtime keeps it for a body that it hands on untouched; an answer to HEAD has nothing else to tell it by.
+  "Content-Length",
+  // Event streams: proxies in front of us are not to collect events.
+  "X-Accel-Buffering",
+  // 503 while the model loads, 429 of a proxy that queues.
+  "Retry-After",
 ] as const;
 
-/** Several connections of the pool may have been closed at once. */
-const STALE_CONNECTION_TRIES = 3;
-
-/**
- * The client's leaving closes the origin's connection, which is how llama-server learns to stop. Throws ApiError 502 when
- * the origin is not there.
- */
-export async function forward(origin: OriginConfig, request: Request, body: Uint8Array | undefined): Promise<Response> {
-  const url = new URL(request.url);
+/** Throws ApiError 502 when the origin is not there, or answers with something that is no answer. */
+export async function forward(origin: OriginConfig, request: StrictRequest): Promise<Response> {
   const headers = new Headers();
   if (origin.apiKey !== undefined) headers.set("Authorization", `Bearer ${origin.apiKey}`);
   for (const name of FORWARDED_REQUEST_HEADERS) {
     const value = request.headers.get(name);
     if (value !== null) headers.set(name, value);
   }
-  const init: RequestInit = { method: request.method, headers, signal: request.signal, redirect: "manual" };
-  if (body) init.body = body;
-  const response = await fetchFresh(origin.url + url.pathname + url.search, init);
-  if (response.status === 401) {
-    throw new ApiError(502, "origin_unreachable", "The llama-server behind the gateway refuses the gateway's own key");
+  const { method, signal, body } = request;
+  const init: RequestInit = { method, headers, signal, redirect: "manual", ...(body && { body }) };
+  const response = await fetchAnswer(origin.url + request.path, init);
+  if (!isAnswer(response.status)) {
+    await response.body?.cancel();
+    throw notAnAnswer(response.status);
   }
-  const answer = new Response(response.body, response);
-  for (const name of DROPPED_RESPONSE_HEADERS) answer.headers.delete(name);
-  return answer;
+  return new Response(response.body, { status: response.status, headers: passedHeaders(response.headers) });
 }
 
-/** A fetch that a connection which the origin has just closed does not fail. */
-async function fetchFresh(url: string, init: RequestInit): Promise<Response> {
-  for (let tries = 1; ; tries++) {
-    const started = Date.now();
-    try {
-      return await fetch(url, init);
-    } catch (cause) {
-      const isStale = Date.now() - started < STALE_CONNECTION_MS && !init.signal?.aborted;
-      if (!isStale || tries === STALE_CONNECTION_TRIES) throw originUnreachable(cause);
-    }
+/** 1xx and what no standard knows cannot be passed on; a redirect would take the client, its key and its prompt along. */
+function isAnswer(status: number): boolean {
+  return status >= 200 && status <= 599 && status !== 401 && !(status >= 300 && status <= 399);
+}
+
+function notAnAnswer(status: number): ApiError {
+  // The client's key was right, or it would not have come so far: this 401 is about ours, and is not for the client.
+  if (status === 401) return keyRejected();
+  const what =
+    status >= 300 && status <= 399 ? "a redirect, which is not followed: set ORIGIN_URL to its end" : "no answer";
+  return new ApiError(502, "origin_unreachable", `The llama-server behind the gateway answered ${status}: ${what}`);
+}
+
+function passedHeaders(headers: Headers): Headers {
+  const passed = new Headers();
+  for (const name of PASSED_RESPONSE_HEADERS) {
+    const value = headers.get(name);
+    if (value !== null) passed.set(name, value);
   }
+  return passed;
+}
+
+/**
+ * Sends the request, a GET or HEAD once more if the connection fails at once. A POST never: llama-server may have read it
+ * whole, and the runtime says the same of that as of a pooled connection that was just closed. The second is rare (1 in
+ * 14,400 POSTs measured at 100 to 300 a second, docs/protocol.md) and the SDKs repeat a 502 by themselves; a prompt that
+ * kills the server would do so again.
+ */
+async function fetchAnswer(url: string, init: RequestInit): Promise<Response> {
+  const isIdempotent = init.method === "GET" || init.method === "HEAD";
+  const startedAt = Date.now();
+  try {
+    return await fetch(url, init);
+  } catch (cause) {
+    const isStale = isIdempotent && Date.now() - startedAt < STALE_CONNECTION_MS && !init.signal?.aborted;
+    if (!isStale) throw notReached(cause, init, startedAt);
+  }
+  try {
+    return await fetch(url, init);
+  } catch (cause) {
+    throw notReached(cause, init, startedAt);
+  }
+}
+
+/** One line for the owner: the runtime tells refused, reset and slow apart in its message, and by the time it took. */
+function notReached(cause: unknown, init: RequestInit, startedAt: number): ApiError {
+  if (!init.signal?.aborted) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    console.error(`origin unreachable: ${init.method} failed after ${Date.now() - startedAt} ms: ${reason}`);
+  }
+  return originUnreachable(cause);
 }

@@ -1,7 +1,7 @@
 /** POST on a generating route: with a conversation id into the conversation's object, without one straight through. */
 import type { Context } from "hono";
 import type { AppEnv } from "../context.ts";
-import { encodeStart, type StartRequest } from "../conversation/messages.ts";
+import { encodeStart } from "../conversation/messages.ts";
 import { badRequest, notFound } from "../errors.ts";
 import { FAMILIES, familyOf } from "../families.ts";
 import {
@@ -13,36 +13,40 @@ import {
 import { type JsonRange, readRequestFields } from "../request/body-fields.ts";
 import { checkConversationId, conversationStub } from "./conversation-stub.ts";
 import { passthrough } from "./passthrough.ts";
-import { readBody } from "./request-body.ts";
+import { withBody } from "./with-body.ts";
 
-export async function generate(c: Context<AppEnv>): Promise<Response> {
-  const { headers } = c.req.raw;
-  const id = headers.get(CONVERSATION_HEADER)?.trim();
-  if (!id) return await passthrough(c);
+/** The handler of this route at the origin. */
+export function generate(path: string): (c: Context<AppEnv>) => Promise<Response> {
+  return (c) => {
+    const id = c.req.raw.headers.get(CONVERSATION_HEADER)?.trim();
+    return id ? start(c, path, id) : passthrough(c, path);
+  };
+}
 
+async function start(c: Context<AppEnv>, path: string, id: string): Promise<Response> {
   checkConversationId(id);
-  const path = new URL(c.req.url).pathname;
+  const { headers } = c.req.raw;
   const family = familyOf(path);
   if (!family) throw notFound();
-  const idempotencyKey = headers.get(IDEMPOTENCY_HEADER) ?? undefined;
-  if (idempotencyKey !== undefined && idempotencyKey.length > MAX_IDEMPOTENCY_KEY_LENGTH) {
-    const length = idempotencyKey.length;
-    throw badRequest(`Idempotency-Key has ${length} characters; the limit is ${MAX_IDEMPOTENCY_KEY_LENGTH}`);
+  const idempotencyKey = idempotencyKeyOf(headers);
+  return await withBody(c, async (body) => {
+    const { messages, stream, model } = await readRequestFields(body);
+    if (FAMILIES[family].needsMessages) checkMessages(messages);
+    const isRetry = Number(headers.get(RETRY_COUNT_HEADER)) > 0;
+    const bodyHash = await sha256(body);
+    const request = { id, path, family, wantsStream: stream, model, idempotencyKey, isRetry, bodyHash };
+    // Not awaited: while the object answers, nothing here holds the body.
+    return conversationStub(c, id).fetch(encodeStart(request, body));
+  });
+}
+
+/** An empty key is none: clients send one for a setting that is not set. */
+function idempotencyKeyOf(headers: Headers): string | undefined {
+  const key = headers.get(IDEMPOTENCY_HEADER) ?? "";
+  if (key.length > MAX_IDEMPOTENCY_KEY_LENGTH) {
+    throw badRequest(`Idempotency-Key has ${key.length} characters; the limit is ${MAX_IDEMPOTENCY_KEY_LENGTH}`);
   }
-  const body = await readBody(c.req.raw, c.get("config").maxRequestBytes);
-  const fields = await readRequestFields(body);
-  if (FAMILIES[family].needsMessages) checkMessages(fields.messages);
-  const start: StartRequest = {
-    id,
-    path,
-    family,
-    wantsStream: fields.stream,
-    model: fields.model,
-    idempotencyKey,
-    isRetry: Number(headers.get(RETRY_COUNT_HEADER)) > 0,
-    bodyHash: await sha256(body),
-  };
-  return await conversationStub(c, id).fetch(encodeStart(start, body));
+  return key || undefined;
 }
 
 /**

@@ -4,7 +4,7 @@ import type { AppEnv } from "../context.ts";
 import { conversationOf, type LookupRow, MAX_CONVERSATION_ID_BYTES, MAX_LOOKUP_IDS } from "../protocol.ts";
 import { readLookupIds } from "../request/body-fields.ts";
 import { askConversation, isConversationId } from "./conversation-stub.ts";
-import { readBody } from "./request-body.ts";
+import { withBody } from "./with-body.ts";
 
 /** Room for MAX_LOOKUP_IDS of the longest ids, some of them escaped. */
 const MAX_LOOKUP_BYTES = 8_388_608;
@@ -12,7 +12,10 @@ const MAX_LOOKUP_BYTES = 8_388_608;
 const CONCURRENCY = 32;
 
 export async function lookup(c: Context<AppEnv>): Promise<Response> {
-  const body = await readBody(c.req.raw, Math.min(MAX_LOOKUP_BYTES, c.get("config").maxRequestBytes));
+  return await withBody(c, async (body) => c.json(await rowsOf(c, body)), MAX_LOOKUP_BYTES);
+}
+
+async function rowsOf(c: Context<AppEnv>, body: Uint8Array): Promise<LookupRow[]> {
   const ids = (await readLookupIds(body, MAX_LOOKUP_IDS, MAX_CONVERSATION_ID_BYTES)).filter(isConversationId);
   const rows = new Array<LookupRow | undefined>(ids.length);
   const remaining = positionsByConversation(ids).values();
@@ -25,7 +28,7 @@ export async function lookup(c: Context<AppEnv>): Promise<Response> {
   };
   // All of them take from one iterator, so each conversation is asked once.
   await Promise.all(Array.from({ length: CONCURRENCY }, ask));
-  return c.json(rows.filter((row) => row !== undefined));
+  return rows.filter((row) => row !== undefined);
 }
 
 /** Ids of one conversation are one question. */

@@ -1,9 +1,10 @@
 /** The strict path: the request goes to the origin, its answer comes back byte for byte, nothing is stored. */
 import type { Context } from "hono";
 import type { AppEnv } from "../context.ts";
-import { notFound } from "../errors.ts";
+import { ApiError, notFound } from "../errors.ts";
 import { forward } from "../origin/strict.ts";
-import { readBody } from "./request-body.ts";
+import { urlOf } from "../request/url.ts";
+import { withBody } from "./with-body.ts";
 
 /**
  * What a client needs and what neither shows nor changes the server's state. Everything else is the owner's to open
@@ -34,20 +35,36 @@ export const PASSTHROUGH_ROUTES: readonly (readonly [method: "GET" | "POST", pat
   ["POST", "/audio/transcriptions"],
 ];
 
-export async function passthrough(c: Context<AppEnv>): Promise<Response> {
-  const { origin, maxRequestBytes } = c.get("config");
+/** What llama-server itself keeps closed unless it was started with them, and says so. */
+const FEATURE_PATHS: ReadonlySet<string> = new Set(["/tools", "/cors-proxy"]);
+
+/** Sends the request to the origin's `path`, which is the one that was matched. */
+export async function passthrough(c: Context<AppEnv>, path: string): Promise<Response> {
+  const { origin } = c.get("config");
   const request = c.req.raw;
+  const { method, headers, signal } = request;
   // llama-server reads the whole body before it does anything, so nothing is gained by handing it on in pieces.
-  const body = request.body ? await readBody(request, maxRequestBytes) : undefined;
-  return await forward(origin, request, body);
+  return await withBody(c, (read) => {
+    // llama-server reads a body of GET or HEAD, and looks at none; the Fetch standard has no such body to send.
+    const body = method === "GET" || method === "HEAD" || read.length === 0 ? undefined : read;
+    return forward(origin, { method, path: path + urlOf(request).search, headers, body, signal });
+  });
 }
 
 /** A route that is closed unless the owner's configuration names it. */
 export async function passthroughIfOpened(c: Context<AppEnv>): Promise<Response> {
-  const asked = `${c.req.raw.method}:${new URL(c.req.url).pathname}`;
-  const isOpen = c
-    .get("config")
-    .extraRoutes.some((route) => (route.endsWith("*") ? asked.startsWith(route.slice(0, -1)) : asked === route));
-  if (!isOpen) throw notFound();
-  return await passthrough(c);
+  const { method } = c.req.raw;
+  const path = urlOf(c.req.raw).pathname;
+  if (c.get("config").extraRoutes.some((route) => opens(route, method, path))) return await passthrough(c, path);
+  if (FEATURE_PATHS.has(path) && (method === "GET" || method === "POST")) {
+    throw new ApiError(403, "feature_disabled", "this feature is disabled");
+  }
+  throw notFound("No such route, or not opened by EXTRA_ROUTES");
+}
+
+function opens(route: string, method: string, path: string): boolean {
+  const asked = `${method}:${path}`;
+  if (!route.endsWith("*")) return asked === route;
+  // An encoded slash or dot may lead out of the opened folder at whoever decodes it.
+  return asked.startsWith(route.slice(0, -1)) && !/%(?:2e|2f|5c|00)/i.test(path);
 }

@@ -2,12 +2,13 @@
 import type { Context } from "hono";
 import type { AppEnv } from "../context.ts";
 import { encodeReplay } from "../conversation/messages.ts";
-import { badRequest, fenced, notFound } from "../errors.ts";
+import { badRequest, fenced } from "../errors.ts";
 import { decodePathId, parseOffset, STREAM_PATH } from "../protocol.ts";
+import { urlOf } from "../request/url.ts";
 import { askConversation, checkConversationId } from "./conversation-stub.ts";
 
 export async function replay(c: Context<AppEnv>): Promise<Response> {
-  const url = new URL(c.req.url);
+  const url = urlOf(c.req.raw);
   const id = conversationId(url);
   const message = encodeReplay({
     id,
@@ -20,7 +21,7 @@ export async function replay(c: Context<AppEnv>): Promise<Response> {
 }
 
 export async function stop(c: Context<AppEnv>): Promise<Response> {
-  const url = new URL(c.req.url);
+  const url = urlOf(c.req.raw);
   const id = conversationId(url);
   const session = sessionFence(url);
   const { replacedBy } = await askConversation(c, id, (stub) => stub.stop({ id, session }));
@@ -34,8 +35,6 @@ function sessionFence(url: URL): string | undefined {
 }
 
 function conversationId(url: URL): string {
-  // The router compares decoded paths; an id is cut out of the path as it was sent.
-  if (url.pathname !== STREAM_PATH && !url.pathname.startsWith(`${STREAM_PATH}/`)) throw notFound();
   const inPath = url.pathname.slice(`${STREAM_PATH}/`.length);
   const id = inPath === "" ? url.searchParams.getAll("conv_id").at(-1) : decodePathId(inPath);
   // llama-server's words, for the query form too.
