@@ -16,6 +16,9 @@ const LEAST_RATE = 4_096;
 /** What is read at once of a body whose length is not known. */
 const PIECE_BYTES = 65_536;
 
+/** What a request costs the runtime however short its body is: it bounds how many a tenant may let drip at once. */
+const LEAST_SHARE_BYTES = 16_384;
+
 /** Of a body that is refused so much is read and thrown away: a client that is cut off while it sends sees no answer. */
 const DRAINED_BYTES = 67_108_864;
 const DRAIN_MS = 10_000;
@@ -65,7 +68,7 @@ async function readWhole(
 }
 
 function allocate(share: BodyShare, bytes: number): ArrayBuffer {
-  share.take(bytes);
+  share.take(Math.max(bytes, LEAST_SHARE_BYTES));
   return new ArrayBuffer(bytes + 1);
 }
 

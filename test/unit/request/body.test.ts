@@ -120,6 +120,16 @@ describe("a request's body", () => {
     await outcome;
   });
 
+  it("counts as 16 KiB at least, so that the number of bodies is bounded as well", async () => {
+    const taken: number[] = [];
+    const { request, send, end } = sender({ "Content-Length": "1" });
+    const body = readBody(request, 100, { take: (bytes) => void taken.push(bytes) });
+    send("x");
+    end();
+    await body;
+    expect(taken).toEqual([16_384]);
+  });
+
   it("that breaks off is 400", async () => {
     const cut = sender({ "Content-Length": "10" });
     const body = readBody(cut.request, 100, UNBOUNDED);

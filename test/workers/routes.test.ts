@@ -1,7 +1,8 @@
-/** The strict path towards an origin that answers as the test says: `fetch` is the only way out. */
+/** The routes in front of the objects, towards an origin that answers as the test says: `fetch` is the only way out. */
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { app } from "../../src/app.ts";
+import { chat } from "./client.ts";
 
 const KEY = "key-of-alice-for-tests";
 
@@ -123,6 +124,16 @@ describe("a request on the strict path", () => {
     const fetched = originAnswers(broken);
     expect((await ask("GET", "/v1/models")).status).toBe(502);
     expect(fetched).toHaveBeenCalledTimes(2);
+  });
+});
+
+describe("an Idempotency-Key", () => {
+  it("that is empty is none: the next request is no retry of this one", async () => {
+    const headers = { "Idempotency-Key": "" };
+    const first = await chat("empty-key", { tokens: 2 }, { headers });
+    const second = await chat("empty-key", { tokens: 3 }, { headers });
+    expect([first.status, second.status]).toEqual([200, 200]);
+    await Promise.all([first.text(), second.text()]);
   });
 });
 
