@@ -6,7 +6,7 @@
  *   │ ended │   │ asking or later│    previous: only while the origin has not accepted the current one; if the origin
  *   └───────┘   └────────────────┘    refuses it, the previous one is current again
  *
- * I1: at most one session is live, and it is the current one. I2: a previous one exists only while the current is asking.
+ * I1: at most one session is live, and it is the current one. I2: a previous one exists only until the current is accepted.
  */
 import { isAccepted, isLive, type SessionState } from "./session/session-state.ts";
 

@@ -5,7 +5,7 @@
  *   accept ─▶ append … append ─▶ finish          (or refuse, before accept)
  *             └ the first one begins the answer
  *
- * I3: the request is kept exactly as long as the log has no byte of the origin's. I6: a frame of the gateway stands only
+ * I3: the request is kept exactly until the log has had a byte of the origin's. I6: a frame of the gateway stands only
  * between events. I7: the first ending wins, and after it nothing but its own frame is added.
  */
 

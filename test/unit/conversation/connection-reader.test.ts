@@ -118,17 +118,20 @@ describe("a connection to the origin", () => {
     expect(client.text).toContain("data: 5");
   });
 
-  it("passes an event over 1 MiB on as it comes", async () => {
-    const { session, reader } = newReader();
+  it("passes an event over 1 MiB on as it comes, and is complete with it only when it ends", async () => {
+    const { session, reader } = newReader({ family: "completion" });
     session.audience.join();
     const body = new ScriptedBody();
-    void reader.readEvents(body.stream);
+    const ended = reader.readEvents(body.stream);
     const part = new Uint8Array(16_384).fill(97);
-    body.push("data: ");
+    body.push('data: {"stop":true,"prompt":"');
     for (let i = 0; i < 64; i++) body.push(part);
     await settle();
     expect(session.log.originBytes).toBeGreaterThan(1_000_000);
     expect(reader.isComplete).toBe(false);
+    body.push('"}\n\n').end();
+    await ended;
+    expect(reader.isComplete).toBe(true);
   });
 });
 

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { expect, it, vi } from "vitest";
+import { afterEach, expect, it, vi } from "vitest";
 import { ModelledSession, type Step } from "./modelled-session.ts";
 
 const fraction = fc.integer({ min: 0, max: 105 }).map((n) => n / 100);
@@ -32,6 +32,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
 );
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 it("a session keeps its invariants in thousands of random steps", async () => {
   vi.spyOn(console, "error").mockReturnValue();

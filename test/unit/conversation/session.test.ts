@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Records } from "../../../src/conversation/records.ts";
 import type { SessionRecord } from "../../../src/conversation/session/session-record.ts";
 import { NodeStorage } from "../support/node-storage.ts";
@@ -28,6 +28,9 @@ function crash({ storage, clock }: { storage: NodeStorage; clock: SimulatedClock
 /** What the gateway prints of a failure is no failure of the test. */
 beforeEach(() => {
   vi.spyOn(console, "error").mockReturnValue();
+});
+afterEach(() => {
+  vi.restoreAllMocks();
 });
 
 describe("the first byte of an answer", () => {
