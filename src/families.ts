@@ -21,12 +21,8 @@ export interface Family {
   readonly needsMessages: boolean;
   /** Whether this event is the last of a complete answer. Error events of the origin are final in every family. */
   isTerminator(fields: EventFields): boolean;
-  /** The error as the last event of a stream, in the shape that makes the official SDK of the family raise. */
-  errorEvent(error: ErrorBody): string;
 }
 
-/** OpenAI's SDK looks for `error` in the data of any event. */
-const dataError = (error: ErrorBody) => `data: ${JSON.stringify({ error })}\n\n`;
 const isDone = ({ data }: EventFields) => data.startsWith("[DONE]");
 
 export const FAMILIES: Readonly<Record<RouteFamily, Family>> = {
@@ -34,37 +30,47 @@ export const FAMILIES: Readonly<Record<RouteFamily, Family>> = {
     paths: ["/v1/chat/completions", "/chat/completions"],
     needsMessages: true,
     isTerminator: isDone,
-    errorEvent: dataError,
   },
   completions: {
     paths: ["/v1/completions"],
     needsMessages: false,
     isTerminator: isDone,
-    errorEvent: dataError,
   },
   completion: {
     paths: ["/completion", "/completions", "/infill"],
     needsMessages: false,
     isTerminator: (fields) => /^\{.*"stop": ?true/s.test(fields.data) || isDone(fields),
-    errorEvent: dataError,
   },
   responses: {
     paths: ["/v1/responses", "/responses"],
     needsMessages: false,
     isTerminator: ({ event }) => /^response\.(completed|incomplete|failed)$/.test(event),
-    errorEvent: (error) => {
-      const data = { type: "error", code: error.type, message: error.message, param: null, error };
-      return `event: error\ndata: ${JSON.stringify(data)}\n\n`;
-    },
   },
   messages: {
     paths: ["/v1/messages"],
     needsMessages: true,
     isTerminator: ({ event }) => event === "message_stop",
-    // Anthropic's SDK looks for an event named `error`.
-    errorEvent: ({ type, message, code }) =>
-      `event: error\ndata: ${JSON.stringify({ type: "error", error: { type, message, code } })}\n\n`,
   },
+};
+
+/** OpenAI's SDK looks for `error` in the data of any event. */
+const dataError = (error: ErrorBody) => `data: ${JSON.stringify({ error })}\n\n`;
+
+/**
+ * The error as the last event of a stream, in the shape that makes the official SDK of the family raise. A table of its own,
+ * so that a client's bundle is without it.
+ */
+export const ERROR_EVENTS: Readonly<Record<RouteFamily, (error: ErrorBody) => string>> = {
+  chat: dataError,
+  completions: dataError,
+  completion: dataError,
+  responses: (error) => {
+    const data = { type: "error", code: error.type, message: error.message, param: null, error };
+    return `event: error\ndata: ${JSON.stringify(data)}\n\n`;
+  },
+  // Anthropic's SDK looks for an event named `error`.
+  messages: ({ type, message, code }) =>
+    `event: error\ndata: ${JSON.stringify({ type: "error", error: { type, message, code } })}\n\n`,
 };
 
 const familyByPath = new Map(familyNames().flatMap((name) => FAMILIES[name].paths.map((path) => [path, name])));

@@ -15,6 +15,9 @@ export const RETRY_COUNT_HEADER = "X-Stainless-Retry-Count";
 /** Tells the same SDKs whether an error is worth a retry. */
 export const SHOULD_RETRY_HEADER = "X-Should-Retry";
 
+/** The comment that ends a stopped answer: no client takes it for text or for an error. */
+export const STOPPED_COMMENT = "holdfast end=stopped";
+
 export const EVENT_STREAM = "text/event-stream";
 export const JSON_TYPE = "application/json; charset=utf-8";
 
@@ -53,7 +56,7 @@ export interface LookupRow {
   reattached: number;
 }
 
-const U64_MAX = 2n ** 64n - 1n;
+const U64_MAX = 0xffff_ffff_ffff_ffffn;
 
 /**
  * The `from` parameter as llama-server reads it (C's strtoull): leading blanks, a sign, digits, anything after them

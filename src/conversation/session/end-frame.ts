@@ -1,11 +1,11 @@
 /** The last thing that readers see of a session that the origin did not complete. */
 import type { ErrorBody } from "../../errors.ts";
-import { FAMILIES, type RouteFamily } from "../../families.ts";
+import { ERROR_EVENTS, type RouteFamily } from "../../families.ts";
 import { STOPPED_FRAME } from "../../sse.ts";
 
 export function endFrame(family: RouteFamily, ending: ErrorBody | "stopped", isAtBoundary: boolean): Uint8Array {
   if (ending === "stopped") return STOPPED_FRAME;
   // Inside an event that was too long to hold back, a blank line first, or the frame would be taken for a part of it.
   const separator = isAtBoundary ? "" : "\n\n";
-  return new TextEncoder().encode(separator + FAMILIES[family].errorEvent(ending));
+  return new TextEncoder().encode(separator + ERROR_EVENTS[family](ending));
 }
