@@ -73,14 +73,14 @@ export const ERROR_EVENTS: Readonly<Record<RouteFamily, (error: ErrorBody) => st
     `event: error\ndata: ${JSON.stringify({ type: "error", error: { type, message, code } })}\n\n`,
 };
 
-const familyByPath = new Map(familyNames().flatMap((name) => FAMILIES[name].paths.map((path) => [path, name])));
-
 /** Every path that generates. */
-export const GENERATING_PATHS: readonly string[] = [...familyByPath.keys()];
+export const GENERATING_PATHS: readonly string[] = /* @__PURE__ */ familyNames().flatMap(
+  (name) => FAMILIES[name].paths,
+);
 
 /** The family of a generating route, `undefined` for any other path. */
 export function familyOf(path: string): RouteFamily | undefined {
-  return familyByPath.get(path);
+  return familyNames().find((name) => FAMILIES[name].paths.includes(path));
 }
 
 export function isRouteFamily(name: unknown): name is RouteFamily {
@@ -95,13 +95,17 @@ export const EVENT_START_BYTES = 4_096;
  * with the origin's own error event. A clean end after anything else is a cut answer.
  */
 export function isFinalEvent(family: RouteFamily, eventStart: Uint8Array): boolean {
-  const fields = eventFields(new TextDecoder().decode(eventStart.subarray(0, EVENT_START_BYTES)));
+  return isFinal(family, eventFields(new TextDecoder().decode(eventStart.subarray(0, EVENT_START_BYTES))));
+}
+
+/** The same of an event that was read already. */
+export function isFinal(family: RouteFamily, fields: EventFields): boolean {
   if (fields.event === "error" || fields.data.startsWith('{"error":')) return true;
   return FAMILIES[family].isTerminator(fields);
 }
 
 /** The fields of an event, or of the start of one, in any order; comments and other fields are skipped. */
-function eventFields(text: string): EventFields {
+export function eventFields(text: string): EventFields {
   let event = "";
   const data: string[] = [];
   for (const line of text.split(/\r\n|\n|\r/)) {
