@@ -41,6 +41,8 @@ export class FakeGateway {
   /** Bodies that were not read to their end, nor left. */
   openBodies = 0;
   generations = 0;
+  /** Read by clients so far. */
+  pieces = 0;
   /** What a new session says, and how it ends. */
   says: { text: string; end: SessionEnd | null; contentType?: string } = { text: "", end: "done" };
 
@@ -85,7 +87,7 @@ export class FakeGateway {
   }
 
   #post(headers: Headers, body: string, fault: Fault | undefined, signal?: AbortSignal): Response {
-    const id = headers.get("X-Conversation-Id") ?? "";
+    const id = Buffer.from(headers.get("X-Conversation-Id") ?? "", "latin1").toString();
     const key = headers.get("Idempotency-Key");
     const current = this.sessions.get(id);
     if (current && current.key === key) {
@@ -117,6 +119,7 @@ export class FakeGateway {
         pull: (controller) => {
           const piece = session.bytes.subarray(at, Math.min(at + PIECE_BYTES, until));
           at += piece.length;
+          this.pieces += 1;
           if (piece.length > 0) return controller.enqueue(piece);
           const isCut = at >= until;
           if (isCut && fault?.kind === "dropped") return controller.error(new TypeError("terminated"));

@@ -92,6 +92,14 @@ describe("an answer", () => {
     });
   });
 
+  it("belongs to a conversation whose id may be any text", async () => {
+    gateway.faults = [{ kind: "dropped", after: 30 }];
+    await text(await ask(resumingFetch({ conversationId: () => "Anker ⚓" })));
+    const header = gateway.posts[0]?.headers.get("X-Conversation-Id") ?? "";
+    expect(Buffer.from(header, "latin1").toString()).toBe("Anker ⚓");
+    expect(gateway.reads[0]?.query.get("conv_id")).toBe("Anker ⚓");
+  });
+
   it("whose first connection is cut before its headers is joined, not asked twice", async () => {
     gateway.faults = [{ kind: "lost" }, { kind: "lost" }];
     expect(await text(await ask(resumingFetch()))).toBe(ANSWER);
@@ -354,7 +362,7 @@ describe("a device that wakes", () => {
   it("does not wait for its next try", async () => {
     gateway.says = { text: ANSWER, end: "done" };
     const fetch = resumingFetch();
-    gateway.faults = [{ kind: "dropped", after: 9 }, ...Array.from({ length: 6 }, (): Fault => ({ kind: "refused" }))];
+    gateway.faults = [{ kind: "dropped", after: 9 }, ...Array.from({ length: 20 }, (): Fault => ({ kind: "refused" }))];
     const read = text(await ask(fetch));
     await vi.advanceTimersByTimeAsync(9_000);
     gateway.faults = [];
