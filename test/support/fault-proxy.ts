@@ -10,11 +10,17 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { setTimeout as pause } from "node:timers/promises";
 import type { Random } from "./random.ts";
 
+/**
+ * FIN to both sides, RST to both, FIN to the client while the server notices nothing (`half`), or silence: both sides believe
+ * in a connection on which nothing comes any more.
+ */
+export type Cut = "fin" | "rst" | "half" | "silence";
+
 export interface Faults {
   /** Each connection is cut after a number of downstream bytes from this range. */
   cutAfterBytes?: readonly [least: number, most: number];
-  /** How a connection is cut: FIN to both sides, RST to both, or FIN to the client while the server notices nothing. */
-  how?: "fin" | "rst" | "half";
+  /** How a connection is cut; of several, by chance. */
+  how?: Cut | readonly Cut[];
   /** Each downstream piece comes this much later. */
   delayMs?: number;
   /** Downstream bytes are handed on one write each. */
@@ -36,6 +42,8 @@ export class FaultProxy {
   faults: Faults = {};
   /** Connections cut on purpose. */
   cuts = 0;
+  /** Bytes handed on to clients. */
+  downstreamBytes = 0;
   /** Connections that were tried. */
   connections = 0;
   readonly #server: Server;
@@ -130,16 +138,24 @@ export class FaultProxy {
         const step = this.faults.bytesPerWrite ?? part.length;
         for (let at = 0; at < part.length; at += step) await write(client, part.subarray(at, at + step));
         left -= part.length;
+        this.downstreamBytes += part.length;
         if (left > 0) continue;
         this.cuts += 1;
-        end(client, this.faults.how ?? "rst");
-        if (this.faults.how !== "half") end(server, this.faults.how ?? "rst");
+        const how = this.#cut();
+        if (how === "silence") return await gone(client);
+        end(client, how);
+        if (how !== "half") end(server, how);
         return;
       }
       client.end();
     } catch {
       client.destroy();
     }
+  }
+
+  #cut(): Cut {
+    const { how = "rst" } = this.faults;
+    return typeof how === "string" ? how : (how[this.#random.between(0, how.length - 1)] ?? "rst");
   }
 
   #bytesUntilCut(): number {
@@ -152,10 +168,17 @@ export class FaultProxy {
   }
 }
 
-function end(socket: Socket, how: "fin" | "rst" | "half"): void {
+function end(socket: Socket, how: Exclude<Cut, "silence">): void {
   if (how === "rst") socket.resetAndDestroy();
   else if (how === "half") socket.end();
   else socket.destroy();
+}
+
+function gone(socket: Socket): Promise<void> {
+  return new Promise((done) => {
+    if (socket.destroyed) done();
+    else socket.once("close", () => done());
+  });
 }
 
 function write(socket: Socket, chunk: Buffer): Promise<void> {
