@@ -5,7 +5,7 @@ import { QuietReporter } from "./test/support/quiet-reporter.ts";
 /** scripts/test.ts: where a report for machines goes. */
 const json = process.env.HOLDFAST_TEST_JSON;
 
-/** Four kinds of tests, by where they run; `npm test` and `npm run test:llama` name the ones they want. */
+/** Five kinds of tests, by where they run; `npm test` and `npm run test:llama` name the ones they want. */
 export default defineConfig({
   test: {
     reporters: json === undefined ? [new QuietReporter()] : [new QuietReporter(), ["json", { outputFile: json }]],
@@ -51,6 +51,15 @@ export default defineConfig({
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
           testTimeout: 120_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: "browser",
+          include: ["test/browser/**/*.test.ts"],
+          testTimeout: 180_000,
           hookTimeout: 60_000,
           fileParallelism: false,
         },
