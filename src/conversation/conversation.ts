@@ -161,8 +161,7 @@ export class Conversation extends DurableObject<Env> {
         if (verdict.failure instanceof ApiError) this.#freeSlot(member);
         break;
       case "ended_elsewhere":
-        this.#pendingStops.settle(session.record.originId);
-        this.ctx.waitUntil(this.#retryStops());
+        if (this.#pendingStops.settle(session.record.originId)) this.ctx.waitUntil(this.#retryStops());
         break;
       default:
         verdict satisfies never;

@@ -59,10 +59,15 @@ export class PendingStops {
     this.#tries = 0;
   }
 
-  /** The request of this id has been answered, or has come to nothing: the next acknowledgment counts. */
-  settle(originId: string): void {
+  /**
+   * The request of this id has been answered, or has come to nothing: the next acknowledgment counts. Returns whether one so
+   * far might not have.
+   */
+  settle(originId: string): boolean {
     const stop = this.#stops.get(originId);
-    if (stop) stop.believedFrom = 0;
+    if (!stop || stop.believedFrom === 0) return false;
+    stop.believedFrom = 0;
+    return true;
   }
 
   /** Sends all of them once. `now` as of the call, Unix milliseconds. */
