@@ -14,6 +14,7 @@ export type ErrorType =
   | "unavailable_error"
   | "server_error"
   | "payload_too_large"
+  | "permission_error"
   | "rate_limit_exceeded"
   | "origin_unreachable"
   | "conversation_replaced"
@@ -60,17 +61,28 @@ export function notFound(message = "File Not Found"): ApiError {
   return new ApiError(404, "not_found_error", message);
 }
 
+/** A GET finds nothing: nothing is said of whether there ever was something. */
+export function unknownSession(): ApiError {
+  return notFound("No session of this conversation: it is unknown, expired or stopped");
+}
+
 /** The request names a session, and the conversation has another one. */
 export function fenced(named: string, current: string): ApiError {
   const message = `Session ${named} is over: the conversation's session is ${current}`;
   return new ApiError(409, "conversation_replaced", message);
 }
 
+/** What the official SDKs wait at most. */
+const LONGEST_RETRY_SECONDS = 60;
+
 export function errorResponse(error: ApiError): Response {
   const headers = new Headers({ "Content-Type": JSON_TYPE });
   if (error.retryAfterSeconds !== undefined) headers.set("Retry-After", String(error.retryAfterSeconds));
   // OpenAI's and Anthropic's SDKs retry a 409 and any 5xx by themselves: that would undo the user's stop or the newer
   // request, or start for a second time what had already taken too long.
-  if (error.status === 409 || error.type === "too_long") headers.set(SHOULD_RETRY_HEADER, "false");
+  const isFinal = error.status === 409 || error.type === "too_long";
+  // A wait that is longer they ignore, and come back within seconds.
+  const isLong = (error.retryAfterSeconds ?? 0) > LONGEST_RETRY_SECONDS;
+  if (isFinal || isLong) headers.set(SHOULD_RETRY_HEADER, "false");
   return new Response(JSON.stringify({ error: error.body }), { status: error.status, headers });
 }

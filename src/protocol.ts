@@ -18,6 +18,13 @@ export const SHOULD_RETRY_HEADER = "X-Should-Retry";
 /** The comment that ends a stopped answer: no client takes it for text or for an error. */
 export const STOPPED_COMMENT = "holdfast end=stopped";
 
+/** OpenAI's: a limit of requests per minute, what is left of it, and when all of it is there again. */
+export const RATE_LIMIT_HEADERS = [
+  "x-ratelimit-limit-requests",
+  "x-ratelimit-remaining-requests",
+  "x-ratelimit-reset-requests",
+] as const;
+
 export const EVENT_STREAM = "text/event-stream";
 export const JSON_TYPE = "application/json; charset=utf-8";
 
@@ -30,6 +37,8 @@ export const MAX_IDEMPOTENCY_KEY_LENGTH = 255;
 
 export const STREAM_PATH = "/v1/stream";
 export const LOOKUP_PATH = "/v1/streams/lookup";
+export const USAGE_PATH = "/v1/usage";
+export const ADMIN_PATH = "/v1/admin";
 
 /** The endings of an answer that was not completed. */
 export const FAILURE_CODES = ["origin_lost", "origin_truncated", "origin_timeout", "interrupted", "too_long"] as const;

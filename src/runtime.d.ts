@@ -2,10 +2,16 @@
 declare namespace Cloudflare {
   interface Env {
     CONVERSATION: DurableObjectNamespace<import("./index.ts").Conversation>;
+    TENANT: DurableObjectNamespace<import("./index.ts").Tenant>;
+    DIRECTORY: DurableObjectNamespace<import("./index.ts").Directory>;
+    /** Not on plain workerd. */
+    FAILED_KEYS?: RateLimit;
+    /** Where the owner wants it. */
+    USAGE?: AnalyticsEngineDataset;
   }
   interface GlobalProps {
     mainModule: typeof import("./index.ts");
-    durableNamespaces: "Conversation";
+    durableNamespaces: "Conversation" | "Tenant" | "Directory";
   }
 }
 
@@ -14,6 +20,10 @@ declare function clearTimeout(timeoutId: number | undefined): void;
 
 /** What `nodejs_compat` gives us: only what src/ uses of it. All of Node's types would also bring what is not there. */
 declare module "node:crypto" {
-  export function createHash(algorithm: "sha256"): { update(text: string): { digest(): Uint8Array } };
+  interface Hash {
+    update(text: string): { digest(): Uint8Array; digest(encoding: "hex"): string };
+  }
+  export function createHash(algorithm: "sha256"): Hash;
+  export function createHmac(algorithm: "sha256", key: string): Hash;
   export function timingSafeEqual(a: Uint8Array, b: Uint8Array): boolean;
 }

@@ -1,5 +1,5 @@
 /** A session as an HTTP answer: the stream from an offset, the finished JSON, or why there is neither. */
-import { ApiError, badRequest, type ErrorBody, notFound } from "../errors.ts";
+import { ApiError, badRequest, type ErrorBody } from "../errors.ts";
 import { EVENT_STREAM, JSON_TYPE, SESSION_HEADER } from "../protocol.ts";
 import { readFrom } from "./session/reader.ts";
 import type { Session } from "./session/session.ts";
@@ -45,10 +45,6 @@ export function refusalError(failure: StartFailure): ErrorBody {
   const { status, body }: OriginRefusal = failure;
   const message = `The origin refused the request: ${new TextDecoder().decode(body)}`;
   return { code: status, message, type: "server_error" };
-}
-
-export function unknownSession(): ApiError {
-  return notFound("No session of this conversation: it is unknown, expired or stopped");
 }
 
 /** Resolves when the origin has accepted or refused the request, or the session has ended. */

@@ -1,0 +1,215 @@
+/**
+ * Which conversations of a tenant exist: a superset, so that a lookup wakes only what it names, and an unknown id nothing.
+ *
+ *   began, renewed ──▶ live ──ended──▶ ended ──▶ its time is over, or struck
+ *                       └── not renewed for two heartbeats: asked (`settle`), not believed
+ *
+ * The conversation's object is the truth. Messages come late, twice or not at all: a message about a session never undoes
+ * what a newer one of the same conversation has said, and what was struck off is not written again.
+ */
+import type { Sql } from "../conversation/log/sql.ts";
+import type { LookupRow } from "../protocol.ts";
+import {
+  type EndedSession,
+  HEARTBEAT_MS,
+  type IndexAnswer,
+  type LiveSession,
+  type Standing,
+  type StruckSession,
+} from "./messages.ts";
+import { RecentNames } from "./recent-names.ts";
+
+/** After this long without a heartbeat the conversation is asked. */
+export const STALE_MS = 2 * HEARTBEAT_MS;
+/** What a conversation costs beside its bytes: its own database, its row here. Bounds how many a tenant can keep. */
+export const OVERHEAD_BYTES = 16_384;
+/** Sessions that are over and left no row to know them by. */
+const OVER_NAMES = 1_000;
+/** A bound value holds 2 MB at most; ids have up to 512 bytes, and JSON may double them. */
+const IDS_PER_QUERY = 1_000;
+
+interface Live {
+  session: string;
+  key: string;
+  startedAt: number;
+  bytes: number;
+  /** -Infinity after a restart: a heartbeat is in memory only. */
+  renewedAt: number;
+}
+
+/** What a conversation stores when no session is live, if anything. */
+interface Kept {
+  readonly row?: LookupRow | undefined;
+  readonly expiresAt?: number | undefined;
+  readonly bytes: number;
+  readonly key: string;
+}
+
+export class ConversationIndex {
+  readonly #sql: Sql;
+  readonly #live = new Map<string, Live>();
+  /** Late messages about these change nothing. In memory: what a restart forgets, `settle` and expiry put right. */
+  readonly #over = new RecentNames(OVER_NAMES);
+  /** Of the ended ones; not known before somebody wants it. May be too high by what has expired since. */
+  #endedBytes: number | undefined;
+
+  constructor(sql: Sql, hasTables: boolean) {
+    this.#sql = sql;
+    if (!hasTables) {
+      this.#endedBytes = 0;
+      return;
+    }
+    const query = "SELECT conversation, session, key, started_at AS startedAt, bytes FROM live";
+    type Row = { conversation: string; session: string; key: string; startedAt: number; bytes: number };
+    for (const { conversation, ...live } of sql.all<Row>(query)) {
+      this.#live.set(conversation, { ...live, renewedAt: Number.NEGATIVE_INFINITY });
+    }
+  }
+
+  /** A session began, or its heartbeat came. Writes where the row is new: heartbeats cost nothing. */
+  renew({ conversation, session, key, startedAt, bytes }: LiveSession, now: number): void {
+    const known = this.#live.get(conversation);
+    if (known?.session === session) {
+      known.bytes = bytes;
+      known.renewedAt = now;
+      return;
+    }
+    if (this.#over.has(session) || (known && known.startedAt > startedAt)) return;
+    this.#live.set(conversation, { session, key, startedAt, bytes, renewedAt: now });
+    this.#sql.run(
+      "INSERT OR REPLACE INTO live (conversation, session, key, started_at, bytes) VALUES (?, ?, ?, ?, ?)",
+      conversation,
+      session,
+      key,
+      startedAt,
+      bytes,
+    );
+  }
+
+  /** Whether this is news: an end that was told before is not counted again. */
+  end({ conversation, session, row, expiresAt, bytes, usage }: EndedSession): boolean {
+    if (this.#over.has(session) || this.#endedSession(conversation) === session) return false;
+    if (row?.session !== session) this.#over.add(session);
+    const live = this.#live.get(conversation);
+    // Of a session that a newer one replaced nothing but the usage is news.
+    if (live && live.session !== session) return true;
+    this.#forgetLive(conversation);
+    this.#keep(conversation, { row, expiresAt, bytes, key: usage.key });
+    return true;
+  }
+
+  /** The conversation has nothing any more, unless a newer session began. */
+  strike({ conversation, session }: StruckSession): void {
+    this.#over.add(session);
+    if (this.#live.get(conversation)?.session === session) this.#forgetLive(conversation);
+    if (this.#endedSession(conversation) === session) this.#forgetEnded(conversation);
+  }
+
+  /** Whether there may be something. `false` is certain, but for a session whose beginning was lost, for a heartbeat. */
+  knows(conversation: string, now: number): boolean {
+    if (this.#live.has(conversation)) return true;
+    const query = "SELECT 1 FROM ended WHERE conversation = ? AND expires_at > ?";
+    return this.#sql.all(query, conversation, now).length > 0;
+  }
+
+  find(conversations: readonly string[], now: number): IndexAnswer {
+    const live = conversations.filter((conversation) => this.#live.has(conversation));
+    const rows: LookupRow[] = [];
+    const query = `SELECT row FROM ended WHERE expires_at > ?
+      AND conversation IN (SELECT value FROM json_each(?))`;
+    for (let at = 0; at < conversations.length; at += IDS_PER_QUERY) {
+      const asked = conversations.slice(at, at + IDS_PER_QUERY).filter((conversation) => !this.#live.has(conversation));
+      for (const { row } of this.#sql.all<{ row: string }>(query, now, JSON.stringify(asked)))
+        rows.push(JSON.parse(row));
+    }
+    return { rows, live };
+  }
+
+  /** The slots that sessions hold, as conversation and key. */
+  *slots(): IterableIterator<{ slot: string; key: string }> {
+    for (const [slot, { key }] of this.#live) yield { slot, key };
+  }
+
+  get liveCount(): number {
+    return this.#live.size;
+  }
+
+  /** Live by name, but silent for too long. */
+  stale(now: number): { conversation: string; session: string }[] {
+    return Array.from(this.#live, ([conversation, { session, renewedAt }]) => ({ conversation, session, renewedAt }))
+      .filter(({ renewedAt }) => now - renewedAt > STALE_MS)
+      .map(({ conversation, session }) => ({ conversation, session }));
+  }
+
+  /** What the conversation said when it was asked about `session`. Nothing, when the index has news of its own since. */
+  settle(conversation: string, session: string, standing: Standing, now: number): void {
+    const known = this.#live.get(conversation);
+    if (known?.session !== session || now - known.renewedAt <= STALE_MS) return;
+    if (standing.live) {
+      this.#forgetLive(conversation);
+      this.renew(standing.live, now);
+      return;
+    }
+    this.#forgetLive(conversation);
+    this.#keep(conversation, standing);
+  }
+
+  /** Bytes that the tenant's conversations store; what has expired is counted until `expire`. */
+  get keptBytes(): number {
+    this.#endedBytes ??= Number(this.#sql.all("SELECT total(bytes) AS bytes FROM ended")[0]?.bytes ?? 0);
+    let bytes = this.#endedBytes;
+    for (const live of this.#live.values()) bytes += live.bytes + OVERHEAD_BYTES;
+    return bytes;
+  }
+
+  /** The same of one key. Reads all rows: only where a key has such a limit. */
+  keptBytesOf(key: string): number {
+    let bytes = Number(this.#sql.all("SELECT total(bytes) AS bytes FROM ended WHERE key = ?", key)[0]?.bytes ?? 0);
+    for (const live of this.#live.values()) if (live.key === key) bytes += live.bytes + OVERHEAD_BYTES;
+    return bytes;
+  }
+
+  /** When the next ended one expires, Unix milliseconds. */
+  get nextExpiry(): number | undefined {
+    const next = this.#sql.all<{ at: number | null }>("SELECT min(expires_at) AS at FROM ended")[0]?.at;
+    return next ?? undefined;
+  }
+
+  expire(now: number): void {
+    this.#sql.run("DELETE FROM ended WHERE expires_at <= ?", now);
+    this.#endedBytes = undefined;
+  }
+
+  #endedSession(conversation: string): string | undefined {
+    const query = "SELECT session FROM ended WHERE conversation = ?";
+    return this.#sql.all<{ session: string }>(query, conversation)[0]?.session;
+  }
+
+  /** In place of what there was. */
+  #keep(conversation: string, { row, expiresAt, bytes, key }: Kept): void {
+    this.#forgetEnded(conversation);
+    if (!row || expiresAt === undefined) return;
+    const cost = bytes + OVERHEAD_BYTES;
+    this.#sql.run(
+      "INSERT INTO ended (conversation, session, key, row, bytes, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
+      conversation,
+      row.session,
+      key,
+      JSON.stringify(row),
+      cost,
+      expiresAt,
+    );
+    if (this.#endedBytes !== undefined) this.#endedBytes += cost;
+  }
+
+  #forgetLive(conversation: string): void {
+    if (!this.#live.delete(conversation)) return;
+    this.#sql.run("DELETE FROM live WHERE conversation = ?", conversation);
+  }
+
+  #forgetEnded(conversation: string): void {
+    const query = "DELETE FROM ended WHERE conversation = ? RETURNING bytes";
+    const bytes = this.#sql.all<{ bytes: number }>(query, conversation)[0]?.bytes ?? 0;
+    if (this.#endedBytes !== undefined) this.#endedBytes -= bytes;
+  }
+}
