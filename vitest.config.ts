@@ -24,6 +24,8 @@ export default defineConfig({
                 RETAINED_BYTES: "262144",
                 MAX_REQUEST_BYTES: "65536",
                 EXTRA_ROUTES: "GET:/slots",
+                ADMIN_KEY: "key-of-the-owner",
+                KEY_SECRET: "a-secret-of-32-characters-or-more",
               },
               cf: false,
             },

@@ -6,20 +6,26 @@ import type { AppEnv } from "./context.ts";
 import { ApiError, errorResponse, notFound } from "./errors.ts";
 import { GENERATING_PATHS } from "./families.ts";
 import {
+  ADMIN_PATH,
   CONVERSATION_HEADER,
   IDEMPOTENCY_HEADER,
   LOOKUP_PATH,
+  RATE_LIMIT_HEADERS,
   RETRY_COUNT_HEADER,
   SESSION_HEADER,
   SHOULD_RETRY_HEADER,
   STREAM_PATH,
+  USAGE_PATH,
 } from "./protocol.ts";
 import { pathOf, urlOf } from "./request/url.ts";
+import { admin } from "./routes/admin.ts";
 import { generate } from "./routes/generate.ts";
 import { health } from "./routes/health.ts";
 import { lookup } from "./routes/lookup.ts";
 import { PASSTHROUGH_ROUTES, passthrough, passthroughIfOpened } from "./routes/passthrough.ts";
+import { requireKey } from "./routes/require-key.ts";
 import { replay, stop } from "./routes/stream.ts";
+import { usage } from "./routes/usage.ts";
 
 export const app = new Hono<AppEnv>({ getPath: pathOf });
 
@@ -43,7 +49,7 @@ app.use(
       "Last-Event-ID",
       "*",
     ],
-    exposeHeaders: [SESSION_HEADER, SHOULD_RETRY_HEADER],
+    exposeHeaders: [SESSION_HEADER, SHOULD_RETRY_HEADER, "Retry-After", ...RATE_LIMIT_HEADERS],
     maxAge: 86_400,
   }),
 );
@@ -57,17 +63,19 @@ app.get("/health", health);
 app.get("/v1/health", health);
 
 app.use(async (c, next) => {
-  const config = configOf(c.env);
-  c.set("config", config);
-  c.set("tenant", config.keyring.authenticate(c.req.raw.headers));
+  c.set("config", configOf(c.env));
   await next();
 });
+app.route(ADMIN_PATH, admin);
+
+app.use(requireKey);
 for (const path of GENERATING_PATHS) app.post(path, generate(path));
 app.get(STREAM_PATH, replay);
 app.get(`${STREAM_PATH}/*`, replay);
 app.delete(STREAM_PATH, stop);
 app.delete(`${STREAM_PATH}/*`, stop);
 app.post(LOOKUP_PATH, lookup);
+app.get(USAGE_PATH, usage);
 for (const [method, path] of PASSTHROUGH_ROUTES) app.on(method, path, (c) => passthrough(c, path));
 app.all("*", passthroughIfOpened);
 

@@ -4,6 +4,7 @@
  */
 import { Keyring } from "./auth.ts";
 import { ApiError } from "./errors.ts";
+import { isTenantName } from "./tenant/keys.ts";
 
 export interface Config {
   readonly origin: OriginConfig;
@@ -23,6 +24,12 @@ export interface Config {
   readonly maxGenerationMs: number;
   /** Origin routes the owner opened, as `METHOD:/path`; a trailing `*` stands for any rest of the path. */
   readonly extraRoutes: readonly string[];
+  /** What a tenant may store where its owner has set no limit, bytes. */
+  readonly tenantStoredBytes: number;
+  /** Without one there are no admin routes. */
+  readonly adminKey: string | undefined;
+  /** Issued keys are signed by the first, and verified by all. */
+  readonly keySecrets: readonly string[];
 }
 
 export interface OriginConfig {
@@ -34,8 +41,8 @@ export interface OriginConfig {
 /** Cloudflare takes 100 MB at most on its lower plans, and an isolate has 128 MB for everything. */
 const MOST_REQUEST_BYTES = 100_000_000;
 
-/** A tenant is the first half of an object's name, `tenant/conversation`: no slash, and short. */
-const TENANT = /^[A-Za-z0-9_.-]{1,64}$/;
+/** 128 bits in hexadecimal: who guesses the secret makes keys. */
+const LEAST_SECRET_LENGTH = 32;
 
 /** Shorter keys are guessed, or are another thing than the key: a name, a flag's value that slipped. */
 const LEAST_KEY_LENGTH = 16;
@@ -92,8 +99,12 @@ export function corsOriginsOf(env: Pick<Env, "CORS_ORIGINS">): readonly string[]
   return words(env.CORS_ORIGINS);
 }
 
-export function parseConfig(env: Omit<Env, "CONVERSATION">): Config {
+/** What the environment holds that is no string. */
+type Binding = "CONVERSATION" | "TENANT" | "DIRECTORY" | "FAILED_KEYS" | "USAGE";
+
+export function parseConfig(env: Omit<Env, Binding>): Config {
   const maxRequestBytes = wholeNumber("MAX_REQUEST_BYTES", env.MAX_REQUEST_BYTES, 1_024, MOST_REQUEST_BYTES);
+  const secrets = keySecrets(env.KEY_SECRET);
   return {
     origin: { url: originUrl(env.ORIGIN_URL), apiKey: env.ORIGIN_API_KEY || undefined },
     sessionTtlMs: 1000 * wholeNumber("SESSION_TTL_SECONDS", env.SESSION_TTL_SECONDS, 1, 30 * 86_400),
@@ -110,8 +121,11 @@ export function parseConfig(env: Omit<Env, "CONVERSATION">): Config {
     originIdleMs: 1000 * wholeNumber("ORIGIN_IDLE_SECONDS", env.ORIGIN_IDLE_SECONDS, 1, 86_400),
     maxGenerationMs: 1000 * wholeNumber("MAX_GENERATION_SECONDS", env.MAX_GENERATION_SECONDS, 1, 7 * 86_400),
     extraRoutes: extraRoutes(env.EXTRA_ROUTES),
+    tenantStoredBytes: wholeNumber("TENANT_STORED_BYTES", env.TENANT_STORED_BYTES, 0, 2 ** 50),
+    adminKey: adminKey(env.ADMIN_KEY),
+    keySecrets: secrets,
     // The last one: a gateway without keys is up all the same, and one with another fault is not.
-    keyring: new Keyring(apiKeys(env.API_KEYS)),
+    keyring: new Keyring(apiKeys(env.API_KEYS, secrets.length > 0), secrets),
   };
 }
 
@@ -123,7 +137,8 @@ function originUrl(value: string): string {
   return url.href.replace(/\/+$/, "");
 }
 
-function apiKeys(value: string | undefined): Map<string, string> {
+/** `mayBeNone`: where keys can be issued, none need stand in the settings. */
+function apiKeys(value: string | undefined, mayBeNone: boolean): Map<string, string> {
   const keys = new Map<string, string>();
   for (const pair of (value ?? "").split(/[\s,]+/).filter(Boolean)) {
     const at = pair.indexOf("=");
@@ -131,7 +146,7 @@ function apiKeys(value: string | undefined): Map<string, string> {
     const key = pair.slice(at + 1);
     if (at < 0) throw new Misconfiguration("API_KEYS", " must be `tenant=key` pairs; one of them is not");
     // Not shown: the two halves may have changed places.
-    if (!TENANT.test(tenant)) {
+    if (!isTenantName(tenant)) {
       throw new Misconfiguration("API_KEYS", ": a tenant must be 1 to 64 of A-Z a-z 0-9 _ . -");
     }
     const problem = keyProblem(key);
@@ -142,7 +157,7 @@ function apiKeys(value: string | undefined): Map<string, string> {
     }
     keys.set(key, tenant);
   }
-  if (keys.size === 0) throw new Misconfiguration("API_KEYS", " is empty; set it to `tenant=key` pairs");
+  if (keys.size === 0 && !mayBeNone) throw new Misconfiguration("API_KEYS", " is empty; set it to `tenant=key` pairs");
   return keys;
 }
 
@@ -151,6 +166,22 @@ function keyProblem(key: string): string | undefined {
   if (/["'`;]/.test(key)) return "has a quote or a semicolon; pairs are separated by blanks or commas, without quotes";
   if (key.length < LEAST_KEY_LENGTH) return `has ${key.length} characters; the least is ${LEAST_KEY_LENGTH}`;
   return undefined;
+}
+
+function adminKey(value: string | undefined): string | undefined {
+  if (!value) return undefined;
+  if (value.length >= LEAST_KEY_LENGTH) return value;
+  throw new Misconfiguration("ADMIN_KEY", ` has ${value.length} characters; the least is ${LEAST_KEY_LENGTH}`);
+}
+
+/** One, or during a change two: the first signs, both verify. */
+function keySecrets(value: string | undefined): string[] {
+  const secrets = words(value);
+  if (secrets.length > 2) throw new Misconfiguration("KEY_SECRET", ` holds ${secrets.length} values; it may hold two`);
+  if (secrets.some((secret) => secret.length < LEAST_SECRET_LENGTH)) {
+    throw new Misconfiguration("KEY_SECRET", `: each value must have at least ${LEAST_SECRET_LENGTH} characters`);
+  }
+  return secrets;
 }
 
 function extraRoutes(value: string | undefined): string[] {

@@ -1,8 +1,8 @@
 /** What every handler finds in its context. */
-import type { Tenant } from "./auth.ts";
+import type { Caller, Tenant } from "./auth.ts";
 import type { Config } from "./config.ts";
 
 export interface AppEnv {
   Bindings: Env;
-  Variables: { config: Config; tenant: Tenant };
+  Variables: { config: Config; caller: Caller; tenant: Tenant };
 }

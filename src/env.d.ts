@@ -13,6 +13,9 @@ declare namespace Cloudflare {
     MAX_GENERATION_SECONDS: string;
     EXTRA_ROUTES: string;
     CORS_ORIGINS: string;
+    TENANT_STORED_BYTES: string;
+    ADMIN_KEY?: string;
+    KEY_SECRET?: string;
   }
 }
 interface Env extends Cloudflare.Env {}

@@ -6,11 +6,12 @@
 import { DurableObject } from "cloudflare:workers";
 import { systemClock } from "../clock.ts";
 import { type Config, configOf } from "../config.ts";
-import { ApiError, badRequest, errorResponse, fenced } from "../errors.ts";
+import { ApiError, badRequest, errorResponse, fenced, unknownSession } from "../errors.ts";
 import { Origin } from "../origin/origin.ts";
 import { type LookupRow, lookupMatches } from "../protocol.ts";
+import type { Standing } from "../tenant/messages.ts";
 import type { ActiveSession } from "./active-session.ts";
-import { answer, answerHead, opening, refusalError, unknownSession } from "./answer.ts";
+import { answer, answerHead, opening, refusalError } from "./answer.ts";
 import { isExpired, nextAlarm } from "./expiry.ts";
 import { isReplacedAt, joins, remember } from "./join.ts";
 import { decode, type ReplayRequest, type StartRequest, type StopAnswer, type StopRequest } from "./messages.ts";
@@ -20,32 +21,37 @@ import type { Verdict } from "./producer/phase.ts";
 import { StorageVersionError } from "./records.ts";
 import { lookupRow } from "./session/lookup-row.ts";
 import type { Session } from "./session/session.ts";
-import { endOf } from "./session/session-state.ts";
 import { SessionStore } from "./session-store.ts";
 import { storageOf } from "./storage.ts";
 import { type Change, type Effect, type Pair, succeed } from "./succession.ts";
+import { TenantReports, tenantLink } from "./tenant-reports.ts";
 
 export class Conversation extends DurableObject<Env> {
   readonly #config: Config;
   readonly #origin: Origin;
   readonly #sessions: SessionStore;
   readonly #pendingStops: PendingStops;
+  readonly #reports: TenantReports;
   /** Restored from its rows after a restart. */
   #pair: Pair<ActiveSession> = { current: undefined, previous: undefined };
   /** What is stored cannot be read: it stays until the alarm, or a new request, and is no answer until then. */
   #unreadable: StorageVersionError | undefined;
   /** Settles when every stop so far was tried. Not restored: what it waits for is over by then. */
   #slotFreed: Promise<void> = Promise.resolve();
+  /** Resolves when the tenant's object was told of every end so far, or could not be. */
+  #reported: Promise<void> = Promise.resolve();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#config = configOf(env);
     this.#origin = new Origin(this.#config.origin);
     const storage = storageOf(ctx.storage);
+    if (ctx.id.name === undefined) throw new Error("A conversation's object is found by its name");
+    this.#reports = new TenantReports(tenantLink(env.TENANT, ctx.id.name), env.USAGE);
     this.#pendingStops = new PendingStops(storage.sql);
     this.#sessions = new SessionStore(storage, this.#origin, this.#config, systemClock, {
       onAccepted: (session) => this.#accepted(session),
-      onEnd: logEnd,
+      onEnd: (session) => this.#ended(session),
       onError: (session, error) => {
         const member = this.#memberOf(session);
         if (member) this.#interrupt(member, error);
@@ -59,7 +65,10 @@ export class Conversation extends DurableObject<Env> {
     try {
       const message = decode(request);
       if ("replay" in message) return await this.#replay(message.replay);
-      return await opening((await this.#joinOrBegin(message.start, request)).session);
+      const { session, named } = await this.#joinOrBegin(message.start, request);
+      // Who sees the answer's head finds the session in a lookup.
+      const [opened] = await Promise.all([opening(session), named]);
+      return opened;
     } catch (error) {
       if (error instanceof ApiError) return errorResponse(error);
       throw error;
@@ -77,27 +86,48 @@ export class Conversation extends DurableObject<Env> {
    * freed is stored before this returns. With a fence that names another session it only says which one there is.
    */
   async stop({ id, session }: StopRequest): Promise<StopAnswer> {
-    const current = this.#pair.current?.session.record;
+    const named = this.#pair.current?.session;
+    const current = named?.record;
     if (session !== undefined && current?.id === id && current.session !== session) {
-      return { replacedBy: current.session };
+      return { replacedBy: current.session, found: true };
     }
-    if (this.#change({ type: "stopped", id })) await this.#rearm();
-    return { replacedBy: undefined };
+    const wasLive = this.#pair.current?.session.isLive === true;
+    const found = this.#change({ type: "stopped", id });
+    if (found) {
+      await this.#rearm();
+      // Struck off before the client knows that it is gone.
+      if (wasLive) await this.#reported;
+      else if (named && this.#pair.current?.session !== named) await this.#reports.struck(named);
+    }
+    return { replacedBy: undefined, found };
   }
 
   /** The heartbeat of a live session, the expiry of an ended one, the retry of stops that the origin has not acknowledged. */
   override async alarm(): Promise<void> {
     await this.#retryStops();
-    if (!this.#present) this.#change({ type: "expired" });
+    const current = this.#present?.session;
+    if (!current) this.#change({ type: "expired" });
     await this.#rearm();
+    if (current?.isLive) await this.#reports.renewed(current);
   }
 
-  async #joinOrBegin(start: StartRequest, request: Request): Promise<ActiveSession> {
+  /** For the tenant's object, which asks when it has not heard of a session for two heartbeats. */
+  standing(): Standing {
+    return this.#reports.standing(this.#present?.session, this.#config.sessionTtlMs);
+  }
+
+  /** `named` resolves when the tenant's index names the session. */
+  async #joinOrBegin(start: StartRequest, request: Request): Promise<{ session: Session; named: Promise<void> }> {
     const body = new Uint8Array(await request.arrayBuffer());
     const current = this.#present;
     const decision = joins(start, current?.session.record);
     if (decision instanceof ApiError) throw decision;
-    return current && decision === "join" ? current : this.#begin(start, body);
+    const isJoin = current !== undefined && decision === "join";
+    const { session } = isJoin ? current : this.#begin(start, body);
+    const { ticket } = start;
+    const named = isJoin ? this.#reports.joined(session, ticket) : this.#reports.renewed(session, ticket);
+    this.ctx.waitUntil(named);
+    return { session, named };
   }
 
   /** The current session, unless it has expired: an alarm may be late. */
@@ -228,6 +258,19 @@ export class Conversation extends DurableObject<Env> {
 
   async #retryStops(): Promise<void> {
     if (!this.#pendingStops.isEmpty) await this.#pendingStops.retry(this.#origin, Date.now());
+    if (this.#pendingStops.isEmpty) await this.#reports.slotsFreed();
+  }
+
+  /** Tells the tenant's object, at the end of this turn: then the pair is what a lookup finds from now on. */
+  #ended(session: Session): void {
+    const usage = this.#reports.usage(session);
+    const tell = () => {
+      const holdsSlot = this.#pendingStops.has(session.record.originId);
+      const { sessionTtlMs } = this.#config;
+      return this.#reports.ended(session, usage, { current: this.#present?.session, ttlMs: sessionTtlMs, holdsSlot });
+    };
+    this.#reported = Promise.all([this.#reported, Promise.resolve().then(tell)]).then(() => undefined);
+    this.ctx.waitUntil(this.#reported);
   }
 
   /** The alarm for what is there; of an object that holds nothing, nothing is left, and it ceases to exist. */
@@ -245,6 +288,7 @@ export class Conversation extends DurableObject<Env> {
   }
 
   #accepted(session: Session): void {
+    this.#reports.accepted(session, Date.now());
     const member = this.#memberOf(session);
     if (member) this.#change({ type: "accepted", member });
     // What an earlier connection may have brought to the origin after all is not wanted: this one has the answer.
@@ -275,11 +319,4 @@ export class Conversation extends DurableObject<Env> {
   async #ensureAlarm(): Promise<void> {
     if ((await this.ctx.storage.getAlarm()) === null) await this.#armAlarm();
   }
-}
-
-/** One line per session: what an operator needs to see how it went. No conversation id, no text. */
-function logEnd({ record, log }: Session): void {
-  const { session, state, reattached, startedAt } = record;
-  const ms = "at" in state ? state.at - startedAt : 0;
-  console.log(JSON.stringify({ event: "session_end", session, end: endOf(state), bytes: log.end, reattached, ms }));
 }

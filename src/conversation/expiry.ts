@@ -1,8 +1,6 @@
 /** When a conversation's alarm rings, and when its session is over and forgotten. Pure; Unix milliseconds. */
+import { HEARTBEAT_MS } from "../tenant/messages.ts";
 import { isLive, type SessionState } from "./session/session-state.ts";
-
-/** An object that pulls with no client attached is killed after 70 s at the earliest; a beating alarm prevents it. */
-const HEARTBEAT_MS = 25_000;
 
 /** I8: the next heartbeat of a live session, the expiry of an ended one. */
 export function nextAlarm(state: SessionState, now: number, ttlMs: number): number {

@@ -20,6 +20,10 @@ export interface StartRequest {
   readonly isRetry: boolean;
   /** SHA-256 of the body, hexadecimal. */
   readonly bodyHash: string;
+  /** The name of the caller's key, for usage. */
+  readonly key: string;
+  /** Names the slot that the tenant's object holds for this request; see tenant/messages.ts. */
+  readonly ticket: string | undefined;
 }
 
 /** A GET or HEAD of the session's bytes. */
@@ -41,6 +45,8 @@ export interface StopRequest {
 export interface StopAnswer {
   /** The conversation's session, where the fence named another one: nothing was stopped. */
   readonly replacedBy: string | undefined;
+  /** Whether there was anything of that id. */
+  readonly found: boolean;
 }
 
 const ROOT = "https://conversation";
@@ -60,7 +66,8 @@ export function decode(request: Request): { start: StartRequest } | { replay: Re
   const url = new URL(request.url);
   const fields: unknown = JSON.parse(url.searchParams.get("message") ?? "null");
   if (url.pathname === START && isStart(fields)) {
-    return { start: { ...fields, model: fields.model, idempotencyKey: fields.idempotencyKey } };
+    const { idempotencyKey, model, ticket } = fields;
+    return { start: { ...fields, idempotencyKey, model, ticket } };
   }
   if (url.pathname === REPLAY && isReplay(fields)) {
     return { replay: { ...fields, from: fields.from, session: fields.session } };
@@ -83,7 +90,9 @@ function isStart(value: unknown): value is StartRequest {
     isOptional(value.model, "string") &&
     isOptional(value.idempotencyKey, "string") &&
     typeof value.isRetry === "boolean" &&
-    typeof value.bodyHash === "string"
+    typeof value.bodyHash === "string" &&
+    typeof value.key === "string" &&
+    isOptional(value.ticket, "string")
   );
 }
 

@@ -46,6 +46,8 @@ export class SessionStore {
       wantsStream: start.wantsStream,
       idempotencyKey: start.idempotencyKey,
       bodyHash: start.bodyHash,
+      key: start.key,
+      model: start.model,
       startedAt: this.#clock.now(),
       reattached: 0,
       replaced,

@@ -6,25 +6,33 @@ import { badRequest, notFound } from "../errors.ts";
 import { FAMILIES, familyOf } from "../families.ts";
 import {
   CONVERSATION_HEADER,
+  conversationOf,
   IDEMPOTENCY_HEADER,
   MAX_IDEMPOTENCY_KEY_LENGTH,
   RETRY_COUNT_HEADER,
 } from "../protocol.ts";
 import { type JsonRange, readRequestFields } from "../request/body-fields.ts";
+import type { Admission } from "../tenant/admission.ts";
+import { admit, answerStrictly, withHeaders } from "./admit.ts";
 import { checkConversationId, conversationStub } from "./conversation-stub.ts";
-import { passthrough } from "./passthrough.ts";
 import { withBody } from "./with-body.ts";
 
 /** The handler of this route at the origin. */
 export function generate(path: string): (c: Context<AppEnv>) => Promise<Response> {
-  return (c) => {
+  return async (c) => {
     const id = c.req.raw.headers.get(CONVERSATION_HEADER)?.trim();
-    return id ? start(c, path, id) : passthrough(c, path);
+    if (id) checkConversationId(id);
+    const admission = admit(c, id ? conversationOf(id) : undefined);
+    try {
+      return await (id ? start(c, path, id, admission) : answerStrictly(c, path, admission));
+    } finally {
+      // Does nothing where the slot is another's by now.
+      admission.giveBack();
+    }
   };
 }
 
-async function start(c: Context<AppEnv>, path: string, id: string): Promise<Response> {
-  checkConversationId(id);
+async function start(c: Context<AppEnv>, path: string, id: string, admission: Admission): Promise<Response> {
   const { headers } = c.req.raw;
   const family = familyOf(path);
   if (!family) throw notFound();
@@ -34,9 +42,10 @@ async function start(c: Context<AppEnv>, path: string, id: string): Promise<Resp
     if (FAMILIES[family].needsMessages) checkMessages(messages);
     const isRetry = Number(headers.get(RETRY_COUNT_HEADER)) > 0;
     const bodyHash = await sha256(body);
-    const request = { id, path, family, wantsStream: stream, model, idempotencyKey, isRetry, bodyHash };
-    // Not awaited: while the object answers, nothing here holds the body.
-    return conversationStub(c, id).fetch(encodeStart(request, body));
+    const { key, ticket, limitHeaders } = await admission.granted(body.length, model);
+    const request = { id, path, family, wantsStream: stream, model, idempotencyKey, isRetry, bodyHash, key, ticket };
+    admission.handOver();
+    return withHeaders(await conversationStub(c, id).fetch(encodeStart(request, body)), limitHeaders);
   });
 }
 

@@ -40,15 +40,17 @@ const FEATURE_PATHS: ReadonlySet<string> = new Set(["/tools", "/cors-proxy"]);
 
 /** Sends the request to the origin's `path`, which is the one that was matched. */
 export async function passthrough(c: Context<AppEnv>, path: string): Promise<Response> {
+  // llama-server reads the whole body before it does anything, so nothing is gained by handing it on in pieces.
+  return await withBody(c, (body) => forwarded(c, path, body));
+}
+
+export function forwarded(c: Context<AppEnv>, path: string, read: Uint8Array): Promise<Response> {
   const { origin } = c.get("config");
   const request = c.req.raw;
   const { method, headers, signal } = request;
-  // llama-server reads the whole body before it does anything, so nothing is gained by handing it on in pieces.
-  return await withBody(c, (read) => {
-    // llama-server reads a body of GET or HEAD, and looks at none; the Fetch standard has no such body to send.
-    const body = method === "GET" || method === "HEAD" || read.length === 0 ? undefined : read;
-    return forward(origin, { method, path: path + urlOf(request).search, headers, body, signal });
-  });
+  // llama-server reads a body of GET or HEAD, and looks at none; the Fetch standard has no such body to send.
+  const body = method === "GET" || method === "HEAD" || read.length === 0 ? undefined : read;
+  return forward(origin, { method, path: path + urlOf(request).search, headers, body, signal });
 }
 
 /** A route that is closed unless the owner's configuration names it. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { parseConfig } from "../../src/config.ts";
+import { issueKey } from "../../src/tenant/keys.ts";
 
 const K1 = "key-1-of-the-phone";
 const K2 = "key-2-of-the-laptop";
@@ -17,6 +18,7 @@ const ENV = {
   MAX_GENERATION_SECONDS: "21600",
   EXTRA_ROUTES: "GET:/slots POST:/slots/*",
   CORS_ORIGINS: "*",
+  TENANT_STORED_BYTES: "2147483648",
 };
 
 /** What the log says of a configuration that is wrong; a client only hears which setting it is. */
@@ -66,9 +68,36 @@ describe("the configuration", () => {
   });
 });
 
+describe("the secret that signs issued keys", () => {
+  const first = "a".repeat(32);
+  const second = "b".repeat(32);
+
+  it("may be two: the first signs, both verify", () => {
+    const { keySecrets, keyring } = parseConfig({ ...ENV, KEY_SECRET: `${first} ${second}` });
+    expect(keySecrets).toEqual([first, second]);
+    const { key, hash } = issueKey("alice", [second]);
+    const caller = keyring.authenticate(new Headers({ Authorization: `Bearer ${key}` }));
+    expect(caller).toEqual({ tenant: "alice", keyHash: hash });
+  });
+
+  it("is none, and no key is issued or verified, where it is not set", () => {
+    const { keySecrets, keyring, adminKey } = parseConfig(ENV);
+    expect([keySecrets, adminKey]).toEqual([[], undefined]);
+    const { key } = issueKey("alice", [first]);
+    expect(keyring.authenticate(new Headers({ Authorization: key }))).toBeUndefined();
+  });
+
+  it.each([
+    ["short", "KEY_SECRET: each value must have at least 32 characters"],
+    [`${first} ${second} ${first}`, "KEY_SECRET holds 3 values; it may hold two"],
+  ])("is refused: %s", (secret, cause) => {
+    expect(causeOf({ KEY_SECRET: secret })).toBe(cause);
+  });
+});
+
 describe("API keys", () => {
   const { keyring } = parseConfig(ENV);
-  const tenantOf = (headers: Record<string, string>) => keyring.authenticate(new Headers(headers));
+  const tenantOf = (headers: Record<string, string>) => keyring.authenticate(new Headers(headers))?.tenant;
 
   it("are taken in the four forms of llama-server", () => {
     expect(tenantOf({ Authorization: `Bearer ${K1}` })).toBe("phone");
@@ -87,6 +116,6 @@ describe("API keys", () => {
     { Authorization: "Bearer wrong", "X-Api-Key": K1 },
     { "Api-Key": K1 },
   ])("are refused as in llama-server: %j", (headers) => {
-    expect(() => tenantOf(headers as Record<string, string>)).toThrow("Invalid API Key");
+    expect(tenantOf(headers as Record<string, string>)).toBeUndefined();
   });
 });

@@ -9,6 +9,9 @@ const START: StartRequest = {
   model: "tiny",
   idempotencyKey: undefined,
   isRetry: false,
+  key: "phone",
+  model: undefined,
+  ticket: undefined,
   bodyHash: "00ff",
 };
 

@@ -36,6 +36,8 @@ export function sessionOn(storage: DurableObjectStorage, sync: () => Promise<voi
     wantsStream: true,
     idempotencyKey: undefined,
     bodyHash: "00",
+    key: "API_KEYS",
+    model: undefined,
     startedAt: Date.now(),
     reattached: 0,
     replaced: [],

@@ -44,6 +44,10 @@ export class PendingStops {
     return this.#stops.size === 0;
   }
 
+  has(originId: string): boolean {
+    return this.#stops.has(originId);
+  }
+
   /** How long after one try the next is due, milliseconds. */
   get retryMs(): number {
     return Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.max(0, this.#tries - 1));

@@ -6,6 +6,7 @@
 import type { ErrorBody } from "../../errors.ts";
 import { isRouteFamily, type RouteFamily } from "../../families.ts";
 import { FAILURE_CODES } from "../../protocol.ts";
+import { OWNER_KEY } from "../../tenant/messages.ts";
 import type { EndedState, SessionState } from "./session-state.ts";
 
 /** A live session that a newer request replaced. */
@@ -31,6 +32,9 @@ export interface SessionIdentity {
   readonly idempotencyKey: string | undefined;
   /** SHA-256 of the request body, hexadecimal. */
   readonly bodyHash: string;
+  /** The name of the key that it was asked for with, and the model that the request named: for usage. */
+  readonly key: string;
+  readonly model: string | undefined;
   readonly startedAt: number;
   /** The conversation's sessions that were replaced while live, the newest last. */
   readonly replaced: readonly Replaced[];
@@ -93,6 +97,9 @@ function decodeIdentity(fields: Fields): Omit<SessionIdentity, "replaced"> {
     wantsStream: fields.wantsStream === true,
     idempotencyKey: optionalString(fields, "idempotencyKey"),
     bodyHash: stringOf(fields, "bodyHash"),
+    // Absent in the records of before there were issued keys.
+    key: optionalString(fields, "key") ?? OWNER_KEY,
+    model: optionalString(fields, "model"),
     startedAt: numberOf(fields, "startedAt"),
   };
 }

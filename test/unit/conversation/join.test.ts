@@ -16,6 +16,9 @@ function postOf(fields: Partial<StartRequest> = {}): StartRequest {
     idempotencyKey: undefined,
     isRetry: false,
     bodyHash: "hash",
+    key: "API_KEYS",
+    model: undefined,
+    ticket: undefined,
     ...fields,
   };
 }

@@ -16,6 +16,8 @@ export function recordOf(fields: Partial<SessionRecord> = {}): SessionRecord {
     wantsStream: true,
     idempotencyKey: undefined,
     bodyHash: "hash",
+    key: "API_KEYS",
+    model: undefined,
     startedAt: 1_700_000_000_000,
     reattached: 0,
     replaced: [],

@@ -1,0 +1,47 @@
+/** From a tenant's name to its object, and questions to it that end in time. */
+import { ApiError } from "../errors.ts";
+import type { Tenant } from "./tenant.ts";
+
+/** An object that has not answered by then is not there: the client is not to wait for it. */
+const SILENCE_MS = 2_000;
+
+/** The tenant's object did not answer. */
+export class TenantSilent extends ApiError {
+  constructor(cause?: unknown) {
+    const message = `The gateway's record of this tenant did not answer within ${SILENCE_MS / 1_000} s`;
+    super(503, "unavailable_error", message, { cause, retryAfterSeconds: 1 });
+  }
+}
+
+/**
+ * Asks what does no harm twice. An object that was just replaced, by a deploy or a crash, fails the question that finds
+ * it so; the next one finds its successor. Throws TenantSilent.
+ */
+export async function askTenant<T>(
+  namespace: DurableObjectNamespace<Tenant>,
+  tenant: string,
+  ask: (stub: DurableObjectStub<Tenant>) => Promise<T>,
+): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const silence = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new TenantSilent()), SILENCE_MS);
+  });
+  const answer = ask(namespace.getByName(tenant)).catch((error: unknown) => {
+    if (!isReplaced(error)) throw error;
+    return ask(namespace.getByName(tenant));
+  });
+  try {
+    return await Promise.race([answer, silence]);
+  } catch (error) {
+    if (error instanceof TenantSilent) throw error;
+    console.error(error);
+    throw new TenantSilent(error);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function isReplaced(error: unknown): boolean {
+  const { durableObjectReset, retryable } = error as { durableObjectReset?: boolean; retryable?: boolean };
+  return durableObjectReset === true || retryable === true;
+}
