@@ -1,8 +1,18 @@
-/** POST /v1/streams/lookup: which of these conversations have a session, and how far it is. */
+/**
+ * POST /v1/streams/lookup: which of these conversations have a session, and how far it is. One question to the tenant's
+ * index, which has the rows of what has ended, and one to each conversation that may be live.
+ */
 import type { Context } from "hono";
 import type { AppEnv } from "../context.ts";
-import { conversationOf, type LookupRow, MAX_CONVERSATION_ID_BYTES, MAX_LOOKUP_IDS } from "../protocol.ts";
+import {
+  conversationOf,
+  type LookupRow,
+  lookupMatches,
+  MAX_CONVERSATION_ID_BYTES,
+  MAX_LOOKUP_IDS,
+} from "../protocol.ts";
 import { readLookupIds } from "../request/body-fields.ts";
+import { doorOf } from "../tenant/door.ts";
 import { askConversation, isConversationId } from "./conversation-stub.ts";
 import { withBody } from "./with-body.ts";
 
@@ -17,13 +27,22 @@ export async function lookup(c: Context<AppEnv>): Promise<Response> {
 
 async function rowsOf(c: Context<AppEnv>, body: Uint8Array): Promise<LookupRow[]> {
   const ids = (await readLookupIds(body, MAX_LOOKUP_IDS, MAX_CONVERSATION_ID_BYTES)).filter(isConversationId);
+  if (ids.length === 0) return [];
+  const positions = positionsByConversation(ids);
+  const { rows: ended, live } = await doorOf(c.env).lookup(c.get("caller"), Array.from(positions.keys()));
   const rows = new Array<LookupRow | undefined>(ids.length);
-  const remaining = positionsByConversation(ids).values();
+  for (const row of ended) {
+    for (const position of positions.get(conversationOf(row.conversation_id)) ?? []) {
+      if (lookupMatches(ids[position] ?? "", row.conversation_id)) rows[position] = row;
+    }
+  }
+  const remaining = live.values();
   const ask = async () => {
-    for (const positions of remaining) {
-      const asked = positions.map((position) => ids[position] ?? "");
-      const found = await askConversation(c, asked[0] ?? "", (stub) => stub.lookup(asked));
-      for (const [i, position] of positions.entries()) rows[position] = found[i];
+    for (const conversation of remaining) {
+      const at = positions.get(conversation) ?? [];
+      const asked = at.map((position) => ids[position] ?? "");
+      const found = await askConversation(c, conversation, (stub) => stub.lookup(asked));
+      for (const [i, position] of at.entries()) rows[position] = found[i];
     }
   };
   // All of them take from one iterator, so each conversation is asked once.
