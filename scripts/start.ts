@@ -5,8 +5,7 @@
  *
  * Talks to nobody but the origin. Owns workerd and the demo origin: they end when we do, and go on at the next start.
  */
-import { randomBytes } from "node:crypto";
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { startDemoOrigin } from "../demo/origin.ts";
@@ -14,6 +13,7 @@ import { parseConfig } from "../src/config.ts";
 import { buildBundle, ROOT } from "../tools/bundle.ts";
 import { exitCode, fail, misused, onEnd, readOptions } from "../tools/command-line.ts";
 import { type Gateway, gatewayOn, StorageInUse, startGateway } from "../tools/gateway.ts";
+import { ADMIN_KEY_FILE, KEY_SECRET_FILE, keptSecret } from "../tools/kept-secret.ts";
 import { checkOrigin, originWarning } from "../tools/origin-check.ts";
 import { PortInUse, requireFreePort } from "../tools/ports.ts";
 import { wranglerVars } from "../tools/workerd-config.ts";
@@ -30,8 +30,9 @@ Runs the gateway on http://127.0.0.1:8787 in front of a llama-server.
   --storage DIR      where the conversations are kept (.holdfast in this project's folder)
   --help             this text
 
-Environment: API_KEYS, more keys, as "tenant=key tenant2=key2"; ORIGIN_API_KEY, as --origin-key; any setting of
-wrangler.toml's [vars] under its name, as in SESSION_TTL_SECONDS=600 npm start.
+Environment: API_KEYS, more keys, as "tenant=key tenant2=key2"; ORIGIN_API_KEY, as --origin-key; ADMIN_KEY and KEY_SECRET,
+instead of those in the storage, with which npm run key issues keys; any setting of wrangler.toml's [vars] under its name,
+as in SESSION_TTL_SECONDS=600 npm start.
 Other users of this machine see --key and --origin-key in the list of processes. They do not see the environment: use
 ORIGIN_API_KEY, and API_KEYS="default=KEY" or the generated key.
 Without npm, from any folder: node scripts/bootstrap.mjs scripts/start.ts [options]
@@ -99,6 +100,7 @@ async function main(): Promise<void> {
     origin: origin.url,
     originKey: options.originKey,
     apiKeys: apiKeys(key.value),
+    secrets: ownersSecrets(options.storage),
     vars,
     port: options.port,
     storage: options.storage,
@@ -131,7 +133,7 @@ function apiKeys(key: string): string {
  * The variables that the environment sets in place of wrangler.toml's, if the Worker takes them: it would answer each
  * request with an error, but nobody reads that before the first one.
  */
-async function settings({ origin, originKey }: Options, key: string): Promise<Record<string, string>> {
+async function settings({ origin, originKey, storage }: Options, key: string): Promise<Record<string, string>> {
   const inFile = wranglerVars(await readFile(join(ROOT, "wrangler.toml"), "utf8"));
   const given = Object.fromEntries(
     Object.keys(inFile).flatMap((name) => {
@@ -139,7 +141,8 @@ async function settings({ origin, originKey }: Options, key: string): Promise<Re
       return value === undefined || name === "ORIGIN_URL" ? [] : [[name, value]];
     }),
   );
-  const secrets = { API_KEYS: apiKeys(key), ...(originKey !== undefined && { ORIGIN_API_KEY: originKey }) };
+  const owners = ownersSecrets(storage);
+  const secrets = { ...owners, API_KEYS: apiKeys(key), ...(originKey !== undefined && { ORIGIN_API_KEY: originKey }) };
   const env: Record<string, string> = { ...inFile, ...given, ORIGIN_URL: origin ?? USUAL_LLAMA_SERVER, ...secrets };
   try {
     // Both are what wrangler.toml describes: a variable that is missing here is missing in the Worker too.
@@ -251,18 +254,29 @@ function clientKey({ key, storage }: Options): ClientKey {
 
   const file = join(storage, "api-key");
   const header = `"Authorization: Bearer $(cat ${quoted(file)})"`;
-  if (existsSync(file)) {
-    const value = readFileSync(file, "utf8").trim();
-    if (value === "") fail(`${file} is empty. Delete it, and a new key is made.`);
-    return { value, header, line: `in ${shown(file)}` };
-  }
-  const value = `sk-holdfast-${randomBytes(16).toString("hex")}`;
-  writeFileSync(file, `${value}\n`, { mode: 0o600 });
+  const { value, isNew } = kept(storage, "api-key", "sk-holdfast-");
+  if (!isNew) return { value, header, line: `in ${shown(file)}` };
   return {
     value,
     header,
     line: `${value}\n            (shown this once; kept in ${shown(file)}, which only you can read)`,
   };
+}
+
+/** With these the owner issues keys: npm run key. */
+function ownersSecrets(storage: string): Record<string, string> {
+  return {
+    ADMIN_KEY: process.env.ADMIN_KEY ?? kept(storage, ADMIN_KEY_FILE, "hfadmin-").value,
+    KEY_SECRET: process.env.KEY_SECRET ?? kept(storage, KEY_SECRET_FILE).value,
+  };
+}
+
+function kept(storage: string, name: string, prefix?: string) {
+  try {
+    return keptSecret(storage, name, prefix);
+  } catch (error) {
+    return fail(error instanceof Error ? error.message : String(error));
+  }
 }
 
 function welcome(url: string, origin: Origin, storage: string, key: ClientKey): string {
