@@ -46,7 +46,8 @@ export class Site {
   readonly front: FaultProxy;
   readonly random: Random;
   readonly #originOptions: TestOriginOptions;
-  readonly #storage: string;
+  /** The gateway's folder. */
+  readonly storage: string;
   readonly #vars: Record<string, string>;
   readonly #unexpected: string[] = [];
   #gateway: Gateway;
@@ -66,7 +67,7 @@ export class Site {
     this.back = parts.back;
     this.front = parts.front;
     this.random = parts.random;
-    this.#storage = parts.storage;
+    this.storage = parts.storage;
     this.#vars = parts.vars;
     this.#gateway = parts.gateway;
   }
@@ -98,7 +99,7 @@ export class Site {
     const { port } = this.#gateway;
     await this.#gateway.kill();
     this.#unexpected.push(...unexpectedNoise(this.#gateway.logs()));
-    this.#gateway = await startOn(await (bundle ?? buildBundle(DIST)), this.back.url, this.#storage, this.#vars, port);
+    this.#gateway = await startOn(await (bundle ?? buildBundle(DIST)), this.back.url, this.storage, this.#vars, port);
   }
 
   /** A new origin at the place of the one that was killed: it remembers nothing. */
@@ -113,7 +114,7 @@ export class Site {
     this.#unexpected.push(...unexpectedNoise(this.#gateway.logs()));
     await this.back.close();
     await this.origin.kill();
-    await rm(this.#storage, { recursive: true, force: true });
+    await rm(this.storage, { recursive: true, force: true });
     if (this.#unexpected.length > 0)
       throw new Error(`The gateway left exceptions uncaught: ${this.#unexpected.join("\n")}`);
   }

@@ -39,6 +39,8 @@ const record: fc.Arbitrary<SessionRecord> = fc.record({
   wantsStream: fc.boolean(),
   idempotencyKey: optional(text),
   bodyHash: text,
+  key: text,
+  model: optional(text),
   startedAt: fc.nat(),
   reattached: fc.nat(),
   replaced: fc.array(fc.record({ bodyHash: text, length: fc.nat(), at: fc.nat() })),
