@@ -158,6 +158,8 @@ const TRANSLATED = [
 const WITHOUT_EFFECT_HERE = [
   ...["name", "$schema", "account_id", "send_metrics", "dev", "env", "limits", "observability", "logpush", "placement"],
   ...["route", "routes", "workers_dev", "preview_urls", "keep_vars", "minify", "upload_source_maps", "secrets"],
+  // An optional binding: workerd cannot count, and the Worker does without.
+  "ratelimits",
 ];
 
 function readWrangler(toml: string): WorkerDescription {

@@ -121,3 +121,19 @@ describe("an issued key", () => {
     expect((await chat("c", { tokens: 1 }, { key })).status).toBe(200);
   });
 });
+
+describe("wrong keys", () => {
+  it("are refused above a number per address, and right ones never", async () => {
+    const from = (address: string) => ({ headers: { "CF-Connecting-IP": address } });
+    const statuses: number[] = [];
+    for (let i = 0; i < 70; i++) {
+      const response = await call("/v1/models", { key: `wrong-${i}`, ...from("192.0.2.1") });
+      statuses.push(response.status);
+      if (response.status === 429) expect(response.headers.get("Retry-After")).toBe("60");
+    }
+    expect(statuses.filter((status) => status === 401)).toHaveLength(60);
+    expect(statuses.slice(60)).toEqual(Array.from({ length: 10 }, () => 429));
+    expect((await call("/v1/models", from("192.0.2.1"))).status).toBe(200);
+    expect((await call("/v1/models", { key: "wrong", ...from("192.0.2.2") })).status).toBe(401);
+  });
+});
