@@ -10,7 +10,6 @@ const START: StartRequest = {
   idempotencyKey: undefined,
   isRetry: false,
   key: "phone",
-  model: undefined,
   ticket: undefined,
   bodyHash: "00ff",
 };

@@ -17,7 +17,6 @@ function postOf(fields: Partial<StartRequest> = {}): StartRequest {
     isRetry: false,
     bodyHash: "hash",
     key: "API_KEYS",
-    model: undefined,
     ticket: undefined,
     ...fields,
   };
