@@ -163,7 +163,7 @@ describe("a route that is not passed through", () => {
 
 describe("a gateway whose settings are wrong", () => {
   const KEYLESS: [string, Partial<Env>][] = [
-    ["no API_KEYS", { API_KEYS: "" }],
+    ["no API_KEYS and no KEY_SECRET", { API_KEYS: "", KEY_SECRET: "" }],
     ["API_KEYS that are none", { API_KEYS: "a=short" }],
   ];
   const BROKEN: [string, Partial<Env>][] = [...KEYLESS, ["a wrong ORIGIN_URL", { ORIGIN_URL: "secret-place" }]];
