@@ -15,6 +15,8 @@ export interface Asked {
   session?: string | undefined;
   /** The app asked for its stop: it is not to be asked again, and its end is no error. */
   isStopped?: boolean;
+  /** Its body, if it waits, is to look again. */
+  wake?: () => void;
   /** A stop on its way: a request behind it must not be what it hits. */
   stopping?: Promise<unknown>;
 }

@@ -33,7 +33,7 @@ export async function firstAnswer(
   asked: Asked,
   signal: AbortSignal,
 ): Promise<Response> {
-  if (asked.isStopped) throw new HoldfastError("conversation_stopped", "The conversation was stopped");
+  if (asked.isStopped) throw new HoldfastError("conversation_stopped", "Stopped");
   const headers = new Headers(request.headers);
   setConversation(headers, asked.id);
   headers.set(IDEMPOTENCY_HEADER, asked.key ?? "");

@@ -40,14 +40,15 @@ export class Gateway {
   readonly #apiKey: ResumingFetchOptions["apiKey"];
 
   constructor({ url, fetch, apiKey }: ResumingFetchOptions) {
-    this.#base = url.replace(/\/+$/, "").replace(/\/v1$/, "");
+    this.#base = absolute(url).replace(/\/+$/, "").replace(/\/v1$/, "");
     // Looked up at each call, on the global object: browsers refuse a `fetch` called as a method of anything else.
     this.#fetch = fetch ?? ((input, init) => globalThis.fetch(input, init));
     this.#apiKey = apiKey;
   }
 
   /** The path of a URL at the gateway, `undefined` for one elsewhere. */
-  pathOf(url: string): string | undefined {
+  pathOf(given: string): string | undefined {
+    const url = absolute(given);
     if (!url.startsWith(`${this.#base}/`)) return undefined;
     return url.slice(this.#base.length).split(/[?#]/, 1)[0];
   }
@@ -67,8 +68,7 @@ export class Gateway {
   /** The session's bytes from an offset on, live or ended. */
   async read({ id, session, credentials }: Asked, from: number, signal: AbortSignal) {
     const headers = new Headers({ ...credentials, Accept: EVENT_STREAM });
-    const init: RequestInit = { signal, cache: "no-store" };
-    const response = await this.send(this.#streamUrl(id, session, `&from=${from}`), init, headers);
+    const response = await this.send(this.#streamUrl(id, session, `&from=${from}`), { signal }, headers);
     if (!response.ok) throw await refusal(response);
     const current = response.headers.get(SESSION_HEADER);
     // A captive portal answers 200 as well.
@@ -105,6 +105,11 @@ export class Gateway {
   async #key(): Promise<string | undefined> {
     return typeof this.#apiKey === "function" ? await this.#apiKey() : this.#apiKey;
   }
+}
+
+/** In one spelling; in a page a relative URL is one of its host. */
+function absolute(url: string): string {
+  return new URL(url, (globalThis as { location?: { href: string } }).location?.href).href;
 }
 
 export function credentialsIn(headers: Headers): Credentials {

@@ -24,29 +24,29 @@ export interface ResumingFetchOptions {
    * Goes out as `Authorization: Bearer …`, in place of what the SDK sends. A function is asked before every request, so a
    * key may expire in the middle of an answer. Left out: resumes repeat the credentials of the request.
    */
-  apiKey?: string | (() => MaybePromise<string>);
+  apiKey?: string | (() => MaybePromise<string>) | undefined;
   /**
    * Which conversation a request belongs to. A header `X-Conversation-Id` on the request comes first; a request with
    * neither passes through, and is not resumed. A function sees each generating request.
    */
-  conversationId?: string | ((url: URL, init: RequestInit) => MaybePromise<string | undefined>);
+  conversationId?: string | ((url: URL, init: RequestInit) => MaybePromise<string | undefined>) | undefined;
   /** A request that a reload cut off is joined, not asked again, when the app asks the same. Left out: nothing outlives the page. */
-  storage?: ResumeStorage;
+  storage?: ResumeStorage | undefined;
   /** The `fetch` underneath: `expo/fetch` in React Native, whose own does not stream. Default: the global one. */
-  fetch?: Fetch;
+  fetch?: Fetch | undefined;
   /** For a UI. Called whenever the state of an answer changes; what it throws is logged and changes nothing. */
-  onState?: (state: AnswerState) => void;
+  onState?: ((state: AnswerState) => void) | undefined;
   /** Aborting the request or leaving its body stops the GPU. Default: it only detaches, and the answer goes on. */
-  stopOnAbort?: boolean;
+  stopOnAbort?: boolean | undefined;
   /** Silence after which a connection is taken for dead; the gateway pings every 2 s. Default 12,000. */
-  stallMs?: number;
+  stallMs?: number | undefined;
   /** How long a POST may wait for its headers before it is sent again, to join itself. Default 60,000. */
-  answerMs?: number;
+  answerMs?: number | undefined;
   /**
    * Total of the pauses between tries after which an answer is given up as `unreachable`. Default 600,000; for the first
    * request, `lookup` and `stop` at most 60,000. Time in which the device slept does not count.
    */
-  giveUpAfterMs?: number;
+  giveUpAfterMs?: number | undefined;
 }
 
 /**
@@ -82,10 +82,10 @@ export type AnswerEnd = "done" | "stopped" | "replaced" | "failed" | "detached";
 
 export interface AttachOptions {
   /** The first byte wanted; default 0. Count bytes, not characters. */
-  from?: number;
+  from?: number | undefined;
   /** The session that `from` counts in: if the conversation has another one by now, that is `conversation_replaced`. */
-  session?: string;
-  signal?: AbortSignal;
+  session?: string | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -107,7 +107,7 @@ export interface ResumingFetch {
   /** A `fetch` that answers an SDK's POST with the replay of the conversation's answer, and asks nothing. */
   attachFetch(conversationId: string): Fetch;
   /** Which of these conversations (at most 1,000) have an answer, running or finished; those without are left out. */
-  lookup(conversationIds: readonly string[], options?: { signal?: AbortSignal }): Promise<LookupRow[]>;
+  lookup(conversationIds: readonly string[], options?: { signal?: AbortSignal | undefined }): Promise<LookupRow[]>;
   /**
    * Stops the conversation's answer and frees the GPU; what was kept of it is forgotten. Fenced by the session that this
    * object (or its storage) knows: `false` when a newer request has the conversation by now, which goes on. Without an id:

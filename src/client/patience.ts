@@ -25,7 +25,7 @@ export class Patience {
   readonly #wakers: Wakers;
   /** How long all pauses together may be, since the last success. */
   giveUpAfterMs: number;
-  #interrupt: (() => void) | undefined;
+  #interrupt: ((by: "woken" | "over") => void) | undefined;
   #forgetSignal: (() => void) | undefined;
   #isOver = false;
   #pauses = 0;
@@ -52,7 +52,12 @@ export class Patience {
   end(): void {
     this.#isOver = true;
     this.#forgetSignal?.();
-    this.#interrupt?.();
+    this.#interrupt?.("over");
+  }
+
+  /** What is waited for has changed. */
+  wake(): void {
+    this.#interrupt?.("woken");
   }
 
   /** The connection has proved itself: the next trouble starts with a short pause again. */
@@ -75,8 +80,8 @@ export class Patience {
         act();
       };
       const timer = setTimeout(() => settle(() => resolve("late")), ms);
-      const ignoreWakes = this.#wakers.on(() => settle(() => resolve("woken")));
-      this.#interrupt = () => settle(() => resolve("over"));
+      const ignoreWakes = this.#wakers.on(() => this.wake());
+      this.#interrupt = (by) => settle(() => resolve(by));
       promise.then(
         (value) => settle(() => resolve({ value })),
         (error) => settle(() => reject(error)),
@@ -123,8 +128,7 @@ export class Patience {
     const ms = Math.max(refusal?.retryAfterMs ?? 0, doubled * (0.5 + Math.random() / 2));
     if (this.#pausedMs + ms > this.giveUpAfterMs) {
       if (refusal?.code === "too_many") throw refusal;
-      const message = `Gave up after ${this.#pauses} pauses: ${cause}`;
-      throw new HoldfastError("unreachable", message, { cause });
+      throw new HoldfastError("unreachable", `Gave up: ${cause}`, { cause });
     }
     this.#pauses += 1;
     this.#pausedMs += ms;

@@ -79,7 +79,7 @@ class Client {
     return async (input, init) => {
       const family = this.#familyOf(input, init);
       if (!family) return await this.#gateway.passOn(input, init);
-      return await asAnswer(this.attach(id, init?.signal ? { signal: init.signal } : {}, family));
+      return await asAnswer(this.attach(id, { signal: init?.signal ?? undefined }, family));
     };
   }
 
@@ -132,12 +132,14 @@ class Client {
     asked.stopping = stopped.catch(() => {});
     const isStopped = await stopped;
     await this.#memory.finish(asked);
-    // Its body may be waiting for a connection that would only say that it is gone.
-    this.#wakers.wakeNow();
+    // Its body may be waiting for a connection that would only say that it is gone. A request that has no session yet goes
+    // on: what it brings is stopped by name.
+    if (asked.session !== undefined) asked.wake?.();
     return isStopped;
   }
 
   #body(asked: Asked, patience: Patience, from: number, family: RouteFamily | undefined): ResumedBody {
+    asked.wake = () => patience.wake();
     return new ResumedBody({
       gateway: this.#gateway,
       asked,

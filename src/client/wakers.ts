@@ -23,11 +23,6 @@ export class Wakers {
     const now = performance.now();
     if (now - this.#lastWake < DEBOUNCE_MS) return;
     this.#lastWake = now;
-    this.wakeNow();
-  }
-
-  /** Not for the device's sake: something else has changed what is waited for. */
-  wakeNow(): void {
     for (const listener of [...this.#listeners]) listener();
   }
 

@@ -33,6 +33,10 @@ describe("the tail of a stream", () => {
     }
   });
 
+  it("does not take an event for the last one while another is coming", () => {
+    expect(tailOf("data: [DONE]\n\ndata: 2").isFinal("chat")).toBe(false);
+  });
+
   it("does not mind pings behind the last event", () => {
     expect(tailOf("data: [DONE]\n\n:\n\n:\n\n").isFinal("chat")).toBe(true);
   });

@@ -108,6 +108,38 @@ describe("an answer", () => {
     expect(new Set(gateway.posts.map(({ headers }) => headers.get("Idempotency-Key"))).size).toBe(1);
   });
 
+  it("is joined, too, when the SDK has given up and tries again by itself", async () => {
+    gateway.faults = [{ kind: "lost" }];
+    const fetch = resumingFetch({ giveUpAfterMs: 0 });
+    await expect(ask(fetch)).rejects.toMatchObject({ code: "unreachable" });
+    const retry = await ask(fetch, { headers: { "X-Stainless-Retry-Count": "1" } });
+    expect(await text(retry)).toBe(ANSWER);
+    expect(gateway.generations).toBe(1);
+    expect(gateway.posts.map(({ headers }) => headers.get("X-Stainless-Retry-Count"))).toEqual([null, null]);
+  });
+
+  it("carries the key of the options and no other", async () => {
+    await text(await ask(resumingFetch(), { headers: { "X-Api-Key": "in the SDK", Authorization: "Bearer too" } }));
+    const headers = gateway.posts[0]?.headers;
+    expect([headers?.get("X-Api-Key"), headers?.get("Authorization")]).toEqual([null, "Bearer key"]);
+  });
+
+  it("without a key in the options is resumed with the credentials of its request", async () => {
+    gateway.faults = [{ kind: "dropped", after: 30 }];
+    await text(await ask(resumingFetch({ apiKey: undefined }), { headers: { "X-Api-Key": "in the SDK" } }));
+    expect(gateway.reads[0]?.headers.get("X-Api-Key")).toBe("in the SDK");
+  });
+
+  it("whose connections bring nothing is not asked for without a pause", async () => {
+    gateway.faults = [
+      { kind: "dropped", after: 30 },
+      ...Array.from({ length: 10 }, (): Fault => ({ kind: "clean", after: 0 })),
+    ];
+    const begun = Date.now();
+    expect(await text(await ask(resumingFetch()))).toBe(ANSWER);
+    expect(Date.now() - begun).toBeGreaterThan((250 + 500 + 1_000 + 2_000 + 4_000) / 2);
+  });
+
   it("whose first request gets no answer at all is asked for again, and joined", async () => {
     gateway.faults = [{ kind: "silent" }];
     expect(await text(await ask(resumingFetch({ answerMs: 1_000 })))).toBe(ANSWER);
@@ -137,6 +169,16 @@ describe("an answer", () => {
     gateway.sessions.set("c1", other);
     await expect(text(response)).rejects.toMatchObject({ name: "HoldfastError", code: "conversation_replaced" });
     expect(ended()).toMatchObject([{ how: "replaced" }]);
+  });
+
+  it("is not mixed with another session's, even by a gateway that ignores the fence", async () => {
+    const other = () => new Response("data: other", { headers: { "Holdfast-Session": "session-2" } });
+    gateway.faults = [
+      { kind: "dropped", after: 20 },
+      { kind: "answer", response: other },
+    ];
+    const response = await ask(resumingFetch());
+    await expect(text(response)).rejects.toMatchObject({ code: "conversation_replaced" });
   });
 
   it.each([
@@ -172,6 +214,12 @@ describe("an answer", () => {
     ];
     const response = await ask(resumingFetch({ giveUpAfterMs: 60_000 }));
     await expect(text(response)).rejects.toMatchObject({ code: "unreachable", cause: new TypeError("fetch failed") });
+  });
+
+  it("is known however the gateway's address is spelled", async () => {
+    const spelled = resumingFetch({ url: "HTTP://Gateway.Example:80/v1/" });
+    expect(await text(await ask(spelled))).toBe(ANSWER);
+    expect(gateway.posts[0]?.headers.get("X-Conversation-Id")).toBe("c1");
   });
 
   it("that was stopped elsewhere ends as it would without this package", async () => {
@@ -261,6 +309,64 @@ describe("stop", () => {
     expect(await settled(fetch.stop())).toBe(true);
     expect((await read).length).toBeGreaterThan(0);
     expect(ended()).toMatchObject([{ how: "stopped" }]);
+  });
+
+  it("disturbs no other answer", async () => {
+    gateway.says = { text: WORDS, end: null };
+    const fetch = resumingFetch({ conversationId: undefined });
+    const others = ["c2", "c3"].map(
+      async (id) => await text(await ask(fetch, { headers: { "X-Conversation-Id": id } })),
+    );
+    await ask(fetch, { headers: { "X-Conversation-Id": "c1" } });
+    await settled(fetch.stop("c1"));
+    expect(gateway.reads.length).toBe(0);
+    for (const id of ["c2", "c3"]) await settled(fetch.stop(id));
+    expect((await Promise.all(others)).length).toBe(2);
+  });
+
+  it("of a request without an answer yet keeps it from being sent again", async () => {
+    gateway.faults = [{ kind: "silent" }];
+    const fetch = resumingFetch({ answerMs: 1_000 });
+    const asked = ask(fetch);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(await settled(fetch.stop())).toBe(true);
+    await expect(asked).rejects.toMatchObject({ code: "conversation_stopped" });
+    expect(gateway.posts.length).toBe(1);
+  });
+
+  it("that overtakes its request is said again when there is a session to name", async () => {
+    gateway.says = { text: WORDS, end: null };
+    let arrive = () => {};
+    const arrived = new Promise<void>((resolve) => {
+      arrive = resolve;
+    });
+    const fetch = resumingFetch({
+      fetch: async (input, init) => {
+        if (init?.method === "POST") await arrived;
+        return await gateway.fetch(input, init);
+      },
+    });
+    const asked = ask(fetch);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(await settled(fetch.stop())).toBe(true);
+    arrive();
+    const answer = text(await asked);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(gateway.sessions.has("c1")).toBe(false);
+    await answer;
+    expect(ended()).toMatchObject([{ how: "stopped" }]);
+  });
+
+  it("by abort is heard before the next request of the conversation", async () => {
+    gateway.says = { text: WORDS, end: null };
+    const abort = new AbortController();
+    const fetch = resumingFetch({ stopOnAbort: true });
+    await ask(fetch, { signal: abort.signal });
+    gateway.says = { text: ANSWER, end: "done" };
+    gateway.faults = [{ kind: "refused" }];
+    abort.abort();
+    expect(await text(await ask(fetch))).toBe(ANSWER);
+    expect(gateway.requests.map(({ method }) => method)).toEqual(["POST", "DELETE", "DELETE", "POST"]);
   });
 
   it("leaves a newer session alone, and says so", async () => {
