@@ -156,6 +156,8 @@ const TRANSLATED = [
 
 /** Settings of Cloudflare or of wrangler that change nothing about how the Worker answers here. */
 const WITHOUT_EFFECT_HERE = [
+  // The bundle was made with these.
+  ...["build", "alias"],
   ...["name", "$schema", "account_id", "send_metrics", "dev", "env", "limits", "observability", "logpush", "placement"],
   ...["route", "routes", "workers_dev", "preview_urls", "keep_vars", "minify", "upload_source_maps", "secrets"],
   // An optional binding: workerd cannot count, and the Worker does without.
