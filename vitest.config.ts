@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
 import { QuietReporter } from "./test/support/quiet-reporter.ts";
@@ -31,6 +32,8 @@ export default defineConfig({
             },
           })),
         ],
+        // As [alias] of wrangler.toml; the setup writes it.
+        resolve: { alias: { "holdfast-page": join(import.meta.dirname, ".page/files.js") } },
         test: {
           name: "workers",
           include: ["test/workers/**/*.test.ts"],

@@ -1,18 +1,20 @@
 /**
  * npm start: the gateway on this machine, in front of a llama-server, or of the built-in demo origin where there is none.
  *
- *   options, settings ─▶ origin (given, found on port 8080, or the demo) ─▶ bundle ─▶ workerd ─▶ two curl commands to try it
+ *   options, settings ─▶ origin (given, found on port 8080, or the demo) ─▶ bundle ─▶ workerd ─▶ the page's address, and two curl commands
  *
  * Talks to nobody but the origin. Owns workerd and the demo origin: they end when we do, and go on at the next start.
  */
 import { accessSync, constants, existsSync, mkdirSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { isIP } from "node:net";
 import { join, relative, resolve } from "node:path";
 import { startDemoOrigin } from "../demo/origin.ts";
 import { parseConfig } from "../src/config.ts";
 import { buildBundle, ROOT } from "../tools/bundle.ts";
 import { exitCode, fail, misused, onEnd, readOptions } from "../tools/command-line.ts";
 import { type Gateway, gatewayOn, StorageInUse, startGateway } from "../tools/gateway.ts";
+import { ALL_ADDRESSES, LOOPBACK, lanAddresses, terminalQrCode } from "../tools/invitation.ts";
 import { ADMIN_KEY_FILE, KEY_SECRET_FILE, keptSecret } from "../tools/kept-secret.ts";
 import { checkOrigin, originWarning } from "../tools/origin-check.ts";
 import { PortInUse, requireFreePort } from "../tools/ports.ts";
@@ -25,7 +27,9 @@ Runs the gateway on http://127.0.0.1:8787 in front of a llama-server.
   --origin URL       the llama-server. Without it: the one on http://127.0.0.1:8080 if it answers,
                      else a built-in demo origin with pre-written answers
   --origin-key KEY   the API key that the llama-server was started with (--api-key)
-  --port N           where the gateway listens, on 127.0.0.1 (8787)
+  --port N           where the gateway listens (8787)
+  --host ADDRESS     who can reach it: 127.0.0.1, this machine only (the default), or 0.0.0.0, every device in your
+                     networks, over plain HTTP: then a link and a code sign a phone in
   --key KEY          the API key that clients send, instead of the generated one
   --storage DIR      where the conversations are kept (.holdfast in this project's folder)
   --help             this text
@@ -52,6 +56,7 @@ const HINT = "npm start -- --help shows the options.";
 interface Options {
   origin: string | undefined;
   originKey: string | undefined;
+  host: string;
   port: number;
   key: string | undefined;
   storage: string;
@@ -86,7 +91,7 @@ async function main(): Promise<void> {
   // workerd and the Worker would tell too, but only after the build.
   const running = gatewayOn(options.storage);
   if (running) giveUp(new StorageInUse(options.storage, running));
-  await requireFreePort(options.port).catch(giveUp);
+  await requireFreePort(options.port, options.host).catch(giveUp);
   makeStorage(options.storage);
   const key = clientKey(options);
   const vars = await settings(options, key.value);
@@ -102,6 +107,7 @@ async function main(): Promise<void> {
     apiKeys: apiKeys(key.value),
     secrets: ownersSecrets(options.storage),
     vars,
+    host: options.host,
     port: options.port,
     storage: options.storage,
     log: join(options.storage, "gateway.log"),
@@ -111,6 +117,8 @@ async function main(): Promise<void> {
   const warned = await origin.warning;
   if (warned !== undefined) say(`warning: ${warned}`);
   console.log(welcome(gateway.url, origin, options.storage, key));
+  if (options.host !== LOOPBACK) console.log(invitation(options, key.value));
+  console.log("\nCtrl-C here stops the gateway; conversations are kept for the next start.");
 
   const { code, signal } = await gateway.exited;
   if (ending) return;
@@ -167,6 +175,7 @@ function parseOptions(args: string[]): Options {
   if (!/^[0-9]+$/.test(given.port) || port < 1 || port > 65_535) {
     misused(`--port must be a number from 1 to 65535, got "${given.port}"\n${HINT}`);
   }
+  if (isIP(given.host) !== 4) misused(`--host must be an IPv4 address, like 0.0.0.0, got "${given.host}"\n${HINT}`);
   if (given.key !== undefined && !/^[\x21-\x2b\x2d-\x7e]+$/.test(given.key)) {
     misused(
       `--key must be printable ASCII without blanks and commas, because API_KEYS separates keys by them\n${HINT}`,
@@ -178,6 +187,7 @@ function parseOptions(args: string[]): Options {
   return {
     origin: given.origin?.replace(/\/+$/, ""),
     originKey: given["origin-key"] ?? process.env.ORIGIN_API_KEY,
+    host: given.host,
     port,
     key: given.key,
     storage: resolve(given.storage),
@@ -191,6 +201,7 @@ function readArguments(args: string[]) {
       options: {
         origin: { type: "string" },
         "origin-key": { type: "string" },
+        host: { type: "string", default: LOOPBACK },
         port: { type: "string", default: "8787" },
         key: { type: "string" },
         storage: { type: "string", default: join(ROOT, ".holdfast") },
@@ -246,21 +257,49 @@ interface ClientKey {
   header: string;
   /** The line that tells the user, where there is something to tell. */
   line: string | undefined;
+  /** Where a browser opens the page: signed in, in the run that makes the key. */
+  page: (url: string) => string;
 }
 
 /** The generated key is shown once, by the run that makes it: later logs and shared screens do not have it. */
 function clientKey({ key, storage }: Options): ClientKey {
-  if (key !== undefined) return { value: key, header: quoted(`Authorization: Bearer ${key}`), line: undefined };
+  if (key !== undefined)
+    return { value: key, header: quoted(`Authorization: Bearer ${key}`), line: undefined, page: onlyPage };
 
   const file = join(storage, "api-key");
   const header = `"Authorization: Bearer $(cat ${quoted(file)})"`;
   const { value, isNew } = kept(storage, "api-key", "sk-holdfast-");
-  if (!isNew) return { value, header, line: `in ${shown(file)}` };
+  if (!isNew) return { value, header, line: `in ${shown(file)}`, page: onlyPage };
   return {
     value,
     header,
     line: `${value}\n            (shown this once; kept in ${shown(file)}, which only you can read)`,
+    page: (url) => signInLink(url, value),
   };
+}
+
+function onlyPage(url: string): string {
+  return `${url}/`;
+}
+
+/** The page keeps the key, and takes it out of the address; what is behind `#` no browser sends to a server. */
+function signInLink(url: string, key: string): string {
+  return `${url}/#key=${encodeURIComponent(key)}`;
+}
+
+function invitation({ host, port }: Options, key: string): string {
+  const addresses = host === ALL_ADDRESSES ? lanAddresses() : [host];
+  const [link, ...others] = addresses.map((address) => signInLink(`http://${address}:${port}`, key));
+  if (link === undefined) return "\nThis machine has no address in a network: no other device can reach the gateway.";
+  const more = others.map((other) => `  or        ${other}\n`).join("");
+  const code = process.stdout.isTTY ? `\n${terminalQrCode(link)}\n` : "";
+  return `
+On a phone in the same network, scan this or open the link. It signs the phone in with your key:
+${code}
+  phone     ${link}
+${more}
+This is plain HTTP: whoever is in this network can read along, keys too. Use it at home, and never on the internet;
+over HTTPS nobody reads along, and the phone can install the page (README, "On Cloudflare").`;
 }
 
 /** With these the owner issues keys: npm run key. */
@@ -286,7 +325,11 @@ function welcome(url: string, origin: Origin, storage: string, key: ClientKey): 
   origin    ${origin.description}
   storage   ${shown(storage)}  (log: ${shown(join(storage, "gateway.log"))})
 ${key.line === undefined ? "" : `  API key   ${key.line}\n`}
-In a second terminal, start an answer and stop it half-way with Ctrl-C:
+Chat in a browser. Reload the page in the middle of an answer, or close it and come back:
+
+  ${key.page(url)}
+
+Or in a second terminal: start an answer and stop it half-way with Ctrl-C:
 
   curl -N ${url}/v1/chat/completions -H ${key.header} \\
     -H 'Content-Type: application/json' -H 'X-Conversation-Id: ${CONVERSATION}' \\
@@ -294,9 +337,7 @@ In a second terminal, start an answer and stop it half-way with Ctrl-C:
 
 It goes on without you. Read all of it, from the first byte:
 
-  curl -N "${url}/v1/stream/${CONVERSATION}?from=0" -H ${key.header}
-
-Ctrl-C here stops the gateway; conversations are kept for the next start.`;
+  curl -N "${url}/v1/stream/${CONVERSATION}?from=0" -H ${key.header}`;
 }
 
 /** Safe in any place of a shell command. */

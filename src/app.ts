@@ -22,12 +22,16 @@ import { admin } from "./routes/admin.ts";
 import { generate } from "./routes/generate.ts";
 import { health } from "./routes/health.ts";
 import { lookup } from "./routes/lookup.ts";
+import { page } from "./routes/page.ts";
 import { PASSTHROUGH_ROUTES, passthrough, passthroughIfOpened } from "./routes/passthrough.ts";
 import { requireKey } from "./routes/require-key.ts";
 import { replay, stop } from "./routes/stream.ts";
 import { usage } from "./routes/usage.ts";
 
 export const app = new Hono<AppEnv>({ getPath: pathOf });
+
+// Before all that is said about the API: a browser that opens an address sends no key, and may keep the page's files.
+app.get("*", page);
 
 app.use(async (c, next) => {
   await next();

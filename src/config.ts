@@ -30,6 +30,8 @@ export interface Config {
   readonly adminKey: string | undefined;
   /** Issued keys are signed by the first, and verified by all. */
   readonly keySecrets: readonly string[];
+  /** Whose page a browser gets that opens the gateway's address. */
+  readonly ui: "page" | "origin";
 }
 
 export interface OriginConfig {
@@ -99,6 +101,12 @@ export function corsOriginsOf(env: Pick<Env, "CORS_ORIGINS">): readonly string[]
   return words(env.CORS_ORIGINS);
 }
 
+/** Whose page a browser gets that opens the gateway's address: ours, whatever is wrong. */
+export function uiOf(env: Env): Config["ui"] {
+  const settled = settledConfig(env);
+  return settled instanceof Misconfiguration ? "page" : settled.ui;
+}
+
 /** What the environment holds that is no string. */
 type Binding = "CONVERSATION" | "TENANT" | "DIRECTORY" | "FAILED_KEYS" | "USAGE";
 
@@ -124,6 +132,7 @@ export function parseConfig(env: Omit<Env, Binding>): Config {
     tenantStoredBytes: wholeNumber("TENANT_STORED_BYTES", env.TENANT_STORED_BYTES, 0, 2 ** 50),
     adminKey: adminKey(env.ADMIN_KEY),
     keySecrets: secrets,
+    ui: ui(env.UI),
     // The last one: a gateway without keys is up all the same, and one with another fault is not.
     keyring: new Keyring(apiKeys(env.API_KEYS, secrets.length > 0), secrets),
   };
@@ -189,6 +198,11 @@ function extraRoutes(value: string | undefined): string[] {
     if (!/^[A-Z]+:\/.*$/.test(route)) throw new Misconfiguration("EXTRA_ROUTES", `: "${route}" is not METHOD:/path`);
     return route;
   });
+}
+
+function ui(value: string): Config["ui"] {
+  if (value === "page" || value === "origin") return value;
+  throw new Misconfiguration("UI", ` must be "page" or "origin", got "${value}"`);
 }
 
 function wholeNumber(name: string, value: string, least: number, most: number): number {

@@ -16,6 +16,7 @@ declare namespace Cloudflare {
     TENANT_STORED_BYTES: string;
     ADMIN_KEY?: string;
     KEY_SECRET?: string;
+    UI: string;
   }
 }
 interface Env extends Cloudflare.Env {}

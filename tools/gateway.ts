@@ -21,6 +21,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ROOT } from "./bundle.ts";
 import { guard, OutputTail } from "./child-process.ts";
 import { removeEmptyDatabases } from "./empty-databases.ts";
+import { LOOPBACK, reachedAt } from "./invitation.ts";
 import { freePort, PortInUse } from "./ports.ts";
 import { workerdConfig } from "./workerd-config.ts";
 
@@ -43,7 +44,9 @@ export interface GatewayOptions {
   vars?: Readonly<Record<string, string>> | undefined;
   /** For each service binding of wrangler.toml the URL of the server that stands for it. */
   services?: Readonly<Record<string, string>> | undefined;
-  /** Left out or 0: a free one. Always on 127.0.0.1. */
+  /** The IPv4 address to listen on: 127.0.0.1 if left out. 0.0.0.0 is all of this machine's. */
+  host?: string | undefined;
+  /** Left out or 0: a free one. */
   port?: number | undefined;
   /** A folder of this gateway alone. What the Durable Objects keep is in its folder `state`, and survives a restart. */
   storage: string;
@@ -121,7 +124,7 @@ async function startOn(port: number, options: GatewayOptions): Promise<Gateway> 
   const exited = new Promise<Exit>((done) => {
     child.once("close", (code, signal) => done({ code, signal }));
   });
-  const url = `http://127.0.0.1:${port}`;
+  const url = `http://${reachedAt(options.host ?? LOOPBACK)}:${port}`;
   await writeFile(join(storage, PID_FILE), `${pid} ${url}\n`, PRIVATE);
 
   const kill = async () => {
@@ -157,7 +160,7 @@ async function writeConfig(
   storage: string,
   port: number,
   secrets: readonly string[],
-  { bundle, origin, vars, services = {} }: GatewayOptions,
+  { bundle, origin, host, vars, services = {} }: GatewayOptions,
 ): Promise<string> {
   const state = join(storage, STATE_FOLDER);
   await mkdir(state, { recursive: true, mode: PRIVATE_FOLDER });
@@ -166,7 +169,8 @@ async function writeConfig(
   const wrangler = await readFile(join(ROOT, "wrangler.toml"), "utf8");
   const allVars = { ...vars, ORIGIN_URL: origin };
   const file = join(storage, CONFIG_FILE);
-  await writeFile(file, workerdConfig({ wrangler, bundle, state, port, vars: allVars, secrets, services }), PRIVATE);
+  const config = workerdConfig({ wrangler, bundle, state, host, port, vars: allVars, secrets, services });
+  await writeFile(file, config, PRIVATE);
   return file;
 }
 

@@ -1,6 +1,7 @@
-/** Ports of 127.0.0.1. */
+/** Ports of this machine. */
 import { once } from "node:events";
 import { createServer } from "node:net";
+import { LOOPBACK } from "./invitation.ts";
 
 /**
  * Below the ports that Linux gives to outgoing connections: a port of those could be taken, between a crash and the
@@ -11,8 +12,8 @@ const FREE_PORTS = { from: 20_000, to: 32_000 };
 export class PortInUse extends Error {
   readonly port: number;
 
-  constructor(port: number, options?: ErrorOptions) {
-    super(`Port ${port} on 127.0.0.1 is in use`, options);
+  constructor(port: number, { host = LOOPBACK, ...options }: ErrorOptions & { host?: string } = {}) {
+    super(`Port ${port} on ${host} is in use`, options);
     this.port = port;
   }
 }
@@ -31,13 +32,14 @@ export async function freePort(): Promise<number> {
   }
 }
 
-/** Throws PortInUse. */
-export async function requireFreePort(port: number): Promise<void> {
+/** Throws PortInUse, or the system's error where `host` is no address of this machine. */
+export async function requireFreePort(port: number, host = LOOPBACK): Promise<void> {
   const server = createServer();
   try {
-    await once(server.listen(port, "127.0.0.1"), "listening");
+    await once(server.listen(port, host), "listening");
   } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE") throw new PortInUse(port, { cause });
+    if (cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE")
+      throw new PortInUse(port, { host, cause });
     throw cause;
   } finally {
     server.close();

@@ -15,6 +15,8 @@ export interface WorkerdOptions {
   bundle: string;
   /** Where the Durable Objects' databases are; must exist. */
   state: string;
+  /** The IPv4 address to listen on; 127.0.0.1 if left out. */
+  host?: string | undefined;
   port: number;
   /** Take the place of the variables of the same name in wrangler.toml, or add to them. */
   vars: Readonly<Record<string, string>>;
@@ -24,7 +26,16 @@ export interface WorkerdOptions {
   services: Readonly<Record<string, string>>;
 }
 
-export function workerdConfig({ wrangler, bundle, state, port, vars, secrets, services }: WorkerdOptions): string {
+export function workerdConfig({
+  wrangler,
+  bundle,
+  state,
+  host = "127.0.0.1",
+  port,
+  vars,
+  secrets,
+  services,
+}: WorkerdOptions): string {
   const worker = readWrangler(wrangler);
   const bindings = [
     ...worker.objects.map(
@@ -53,7 +64,7 @@ const config :Workerd.Config = (
     `(name = "state", disk = (path = ${text(state)}, writable = true))`,
     ...worker.services.map((name) => externalService(name, services[name])),
   ])},
-  sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")],
+  sockets = [(name = "http", address = "${host}:${port}", http = (), service = "main")],
 );
 
 const holdfast :Workerd.Worker = (
@@ -156,6 +167,8 @@ const TRANSLATED = [
 
 /** Settings of Cloudflare or of wrangler that change nothing about how the Worker answers here. */
 const WITHOUT_EFFECT_HERE = [
+  // The bundle was made with these.
+  ...["build", "alias"],
   ...["name", "$schema", "account_id", "send_metrics", "dev", "env", "limits", "observability", "logpush", "placement"],
   ...["route", "routes", "workers_dev", "preview_urls", "keep_vars", "minify", "upload_source_maps", "secrets"],
   // An optional binding: workerd cannot count, and the Worker does without.

@@ -19,6 +19,7 @@ const ENV = {
   EXTRA_ROUTES: "GET:/slots POST:/slots/*",
   CORS_ORIGINS: "*",
   TENANT_STORED_BYTES: "2147483648",
+  UI: "page",
 };
 
 /** What the log says of a configuration that is wrong; a client only hears which setting it is. */

@@ -1,0 +1,47 @@
+/** llama.cpp's own web UI, as the origin serves it: its files, asked for with the gateway's key, and kept by browsers. */
+import type { OriginConfig } from "../config.ts";
+import { ApiError } from "../errors.ts";
+import { keyRejected, originUnreachable } from "./origin.ts";
+
+const FORWARDED_REQUEST_HEADERS = ["Accept", "If-None-Match", "If-Modified-Since"] as const;
+
+/** What a browser needs to show and to keep the files; the UI's own isolation headers are among it. */
+const PASSED_RESPONSE_HEADERS = [
+  "Content-Type",
+  "Content-Security-Policy",
+  "Cross-Origin-Embedder-Policy",
+  "Cross-Origin-Opener-Policy",
+  "Cache-Control",
+  "ETag",
+  "Last-Modified",
+] as const;
+
+/** Of a GET or HEAD. Throws ApiError 502 when the origin is not there, refuses the gateway's key, or sends us elsewhere. */
+export async function webUiFile(origin: OriginConfig, request: Request, path: string): Promise<Response> {
+  const headers = pick(request.headers, FORWARDED_REQUEST_HEADERS);
+  if (origin.apiKey !== undefined) headers.set("Authorization", `Bearer ${origin.apiKey}`);
+  const { method, signal } = request;
+  const response = await fetch(origin.url + path, { method, headers, signal, redirect: "manual" }).catch((cause) => {
+    throw originUnreachable(cause);
+  });
+  const { status, body } = response;
+  if (status === 200 || status === 304 || status === 404) {
+    return new Response(body, { status, headers: pick(response.headers, PASSED_RESPONSE_HEADERS) });
+  }
+  await body?.cancel();
+  if (status === 401) throw keyRejected();
+  throw new ApiError(
+    502,
+    "origin_unreachable",
+    `The llama-server behind the gateway answered ${status} for its web UI`,
+  );
+}
+
+function pick(headers: Headers, names: readonly string[]): Headers {
+  const picked = new Headers();
+  for (const name of names) {
+    const value = headers.get(name);
+    if (value !== null) picked.set(name, value);
+  }
+  return picked;
+}

@@ -1,0 +1,134 @@
+/** The page in a browser, driven as a person drives it, and watched for what must never happen in it. */
+import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core";
+import { expect } from "vitest";
+import { until } from "../../tools/wait.ts";
+
+export const PHONE: BrowserContextOptions = {
+  viewport: { width: 390, height: 844 },
+  hasTouch: true,
+  isMobile: true,
+};
+
+/** Chromium's own words about a connection that was lost on purpose. */
+const NETWORK_NOISE = /^Failed to load resource: (?:net::ERR_|the server responded with a status of 40[149])/;
+
+export interface OpenOptions {
+  url: string;
+  /** Behind the `#`. */
+  fragment?: string;
+  context?: BrowserContextOptions;
+  /** Added to what the page asks, so that an answer has a known end. */
+  body?: Record<string, unknown>;
+}
+
+export class HoldfastPage {
+  readonly context: BrowserContext;
+  readonly page: Page;
+  /** Errors in the console, exceptions, and requests to other hosts. */
+  readonly offences: string[] = [];
+
+  private constructor(context: BrowserContext, page: Page, url: string) {
+    this.context = context;
+    this.page = page;
+    page.on("console", (message) => {
+      if (message.type() === "error" && !NETWORK_NOISE.test(message.text())) this.offences.push(message.text());
+    });
+    page.on("pageerror", (error) => this.offences.push(String(error)));
+    page.on("request", (request) => {
+      const { origin, protocol } = new URL(request.url());
+      if (protocol !== "data:" && protocol !== "blob:" && origin !== url) this.offences.push(request.url());
+    });
+  }
+
+  static async open(browser: Browser, { url, fragment = "", context: how, body }: OpenOptions): Promise<HoldfastPage> {
+    const context = await browser.newContext(how);
+    const page = await context.newPage();
+    await page.addInitScript(watchAnswer);
+    if (body) {
+      await page.route("**/v1/chat/completions", (route) => {
+        const asked: Record<string, unknown> = route.request().postDataJSON();
+        return route.continue({ postData: JSON.stringify({ ...asked, ...body }) });
+      });
+    }
+    const opened = new HoldfastPage(context, page, url);
+    await page.goto(`${url}/#${fragment}`);
+    return opened;
+  }
+
+  async close(): Promise<void> {
+    await this.context.close();
+    expect(this.offences).toEqual([]);
+  }
+
+  async ask(question: string): Promise<void> {
+    await this.page.getByLabel("Your question").fill(question);
+    await this.button("Send").click();
+  }
+
+  button(name: string) {
+    return this.page.getByRole("button", { name, exact: true });
+  }
+
+  /** Of the newest answer, as it is shown. */
+  async text(): Promise<string> {
+    return await this.page.evaluate<string>(
+      `[...document.querySelectorAll(".answer .prose")].at(-1)?.textContent ?? ""`,
+    );
+  }
+
+  async status(): Promise<string> {
+    return await this.page.evaluate<string>(
+      `[...document.querySelectorAll(".answer .status")].at(-1)?.textContent ?? ""`,
+    );
+  }
+
+  /** Waits for more text than now. */
+  async moreText(): Promise<void> {
+    const { length } = await this.text();
+    await until(async () => (await this.text()).length > length, "there is more text", 30_000);
+  }
+
+  async isLive(): Promise<boolean> {
+    return (await this.page.locator(".answer.live").count()) > 0;
+  }
+
+  async whenDone(): Promise<void> {
+    await until(
+      async () => !(await this.isLive()) && (await this.page.locator(".answer").count()) > 0,
+      "the answer is done",
+      90_000,
+    );
+  }
+
+  /** How long the newest answer was at each frame, over all reloads. */
+  async lengthsSeen(): Promise<number[]> {
+    const kept = await this.page.evaluate<string>(`(keepSeen(), sessionStorage.getItem("seen") ?? "[]")`);
+    return JSON.parse(kept);
+  }
+
+  /** The conversation's id, from the address. */
+  get conversation(): string {
+    return new URLSearchParams(new URL(this.page.url()).hash.slice(1)).get("c") ?? "";
+  }
+}
+
+/** Text as a reader has it: how a browser lays out blanks is another matter. */
+export function squeezed(text: string): string {
+  return text.replace(/\s+/g, "");
+}
+
+/** Runs in the page. Notes at each frame how much of the newest answer is shown. */
+const watchAnswer = `
+  const seen = [];
+  window.keepSeen = () => {
+    const before = JSON.parse(sessionStorage.getItem("seen") ?? "[]");
+    sessionStorage.setItem("seen", JSON.stringify([...before, ...seen.splice(0)]));
+  };
+  const look = () => {
+    const shown = [...document.querySelectorAll(".answer .prose")].at(-1);
+    if (shown && seen.at(-1) !== shown.textContent.length) seen.push(shown.textContent.length);
+    requestAnimationFrame(look);
+  };
+  look();
+  addEventListener("pagehide", window.keepSeen);
+`;

@@ -1,0 +1,18 @@
+import { expect, it } from "vitest";
+import { buildPage, gzippedBytes, MOST_GZIPPED_BYTES } from "../../../tools/page.ts";
+
+it("the whole page, icons and service worker included, is small", async () => {
+  const files = await buildPage();
+
+  expect(gzippedBytes(files)).toBeLessThan(MOST_GZIPPED_BYTES);
+});
+
+it("the page names no other host", async () => {
+  const files = await buildPage();
+  const hosts = files
+    .filter(({ type }) => type !== "image/png")
+    .flatMap(({ body }) => body.toString().match(/https?:\/\/[\w.-]+/g) ?? []);
+
+  // The name of a vocabulary, not an address that anybody asks.
+  expect(new Set(hosts)).toEqual(new Set(["http://www.w3.org"]));
+});
