@@ -66,6 +66,14 @@ export class Bench {
     return values && median(values);
   }
 
+  /** One contestant's figure to another's: the middle one of the rounds, each with itself; else of the middle ones. */
+  ratio(contestant: string, other: string, figure: string): number | undefined {
+    const [ours, theirs] = [contestant, other].map((name) => this.figures.get(name)?.get(figure));
+    if (!ours || !theirs) return undefined;
+    if (ours.length !== theirs.length) return median(ours) / median(theirs);
+    return median(ours.map((value, round) => value / (theirs[round] ?? Number.NaN)));
+  }
+
   /**
    * Runs `work` with a contestant of its own, in an empty storage. What goes wrong is a complaint, and the next
    * contestant's turn comes.
@@ -84,13 +92,23 @@ export class Bench {
     try {
       await work(await begin(), begin, storage);
     } catch (error) {
-      const problem = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      this.complain(`${contestant?.name ?? "a contestant that did not start"}: ${problem}`);
-      if (this.load.isAlive) await this.load.reset();
+      await this.#failed(contestant?.name ?? "a contestant that did not start", error);
     } finally {
       await contestant?.stop();
       removeStorage(storage);
     }
+  }
+
+  /**
+   * Runs `work` with all of these contestants up at once, each in a storage of its own, all on the same core: for ratios.
+   */
+  async together(starts: readonly Start[], work: (contestants: readonly Contestant[]) => Promise<void>): Promise<void> {
+    const join = async (waiting: readonly Start[], there: readonly Contestant[]): Promise<void> => {
+      const [start, ...rest] = waiting;
+      if (!start) return work(there).catch((error) => this.#failed(there.map(({ name }) => name).join(" and "), error));
+      await this.with(start, (contestant) => join(rest, [...there, contestant]));
+    };
+    await join(starts, []);
   }
 
   /** Waits for all open streams; every one that is not a whole answer is a complaint. */
@@ -101,6 +119,11 @@ export class Bench {
       this.complain(`${contestant.name}: ${errors} of ${streams} answers not complete (${reasons.join("; ")})`);
     }
     return summary;
+  }
+
+  async #failed(who: string, error: unknown): Promise<void> {
+    this.complain(`${who}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    if (this.load.isAlive) await this.load.reset();
   }
 
   complain(text: string): void {

@@ -69,10 +69,13 @@ export const jsLane: Start = (origin, storage) => startBare("js-lane", "JsLane",
 export const tappedLane: Start = (origin, storage) => startBare("tapped-lane", "TappedLane", origin, storage);
 export const nativeLane: Start = (origin, storage) => startBare("native-lane", "NativeLane", origin, storage);
 
-/** Set once, before any start. */
-export const bundles = { holdfast: "" };
+/** Set once, before any start. `before`: of another version; empty, if there is none. */
+export const bundles = { holdfast: "", before: "" };
 
 export const holdfast: Start = (origin, storage) => startHoldfast("holdfast", bundles.holdfast, origin, storage);
+
+/** Another version, on this one's settings. */
+export const before: Start = (origin, storage) => startHoldfast("before", bundles.before, origin, storage);
 
 /** Holdfast with every written row counted (workers/rows.js). Not for measuring time. */
 export const holdfastCountingRows: Start = (origin, storage) => {

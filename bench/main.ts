@@ -10,6 +10,7 @@ import { buildBundle, DIST } from "../tools/bundle.ts";
 import { exitCode, fail, misused, onEnd, readOptions } from "../tools/command-line.ts";
 import { Bench } from "./bench.ts";
 import {
+  before,
   bundles,
   DEFAULT_STORAGE,
   direct,
@@ -28,9 +29,9 @@ import {
   ended,
   fanOut,
   firstEvent,
+  largeBody,
   lookup,
   memory,
-  paced,
   replay,
   replayLlama,
   rows,
@@ -39,7 +40,8 @@ import {
 import { FORMULA, moneyOf } from "./money.ts";
 import { type Peer, startablePeers } from "./peers.ts";
 import { PINNING } from "./processes.ts";
-import { asMarkdown, asText, reportLines, table } from "./report.ts";
+import { atOnce, PACED, paced, SIDE_BY_SIDE, sideBySide, single } from "./ratios.ts";
+import { asMarkdown, asText, reportLines, tables } from "./report.ts";
 
 const HELP = `npm run bench -- [options]
 
@@ -50,6 +52,7 @@ const HELP = `npm run bench -- [options]
                   where they are to take part (Debian: apt-get install redis-server nginx-light)
   --storage DIR   where the databases are (default: DEFAULT_STORAGE); on a disk every commit waits for it
   --bundle DIR    measure this bundle in place of building one
+  --before DIR    measure this bundle of another version too, where contestants take turns: as "before"
   --json FILE     where the figures go (default: bench/results/latest.json)
   --markdown      print the table as markdown
   --help
@@ -65,6 +68,7 @@ interface Options {
   peers: boolean;
   storage: string;
   bundle: string | undefined;
+  before: string | undefined;
   json: string;
   markdown: boolean;
 }
@@ -74,11 +78,26 @@ type Measurement = (bench: Bench, peers: readonly Peer[], wanted: (name: string)
 /** In the order they run. The contestants of one measurement follow each other, so that they meet the same machine. */
 const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   async paced(bench, peers) {
-    for (let round = 0; round < (bench.quick ? 1 : 3); round++) {
-      for (const start of [floor, holdfast, jsLane]) await paced(bench, start);
+    const rounds = bench.quick ? 1 : 5;
+    for (const streams of bench.quick ? QUICK_PACED : PACED) {
+      await paced(bench, [floor, jsLane, ...gateways()], streams, rounds);
     }
     const others = bench.quick ? [] : [tappedLane, nativeLane];
-    for (const start of [direct, worker, ...others, ...peers.map((peer) => peer.start)]) await paced(bench, start);
+    for (const start of [direct, worker, ...others, ...peers.map((peer) => peer.start)]) {
+      await paced(bench, [start], 100, 1);
+    }
+  },
+  async "side-by-side"(bench) {
+    for (const streams of SIDE_BY_SIDE) await sideBySide(bench, [floor, jsLane, ...gateways()], streams);
+  },
+  async single(bench) {
+    await single(bench, [floor, jsLane, ...gateways()]);
+  },
+  async "at-once"(bench) {
+    await atOnce(bench, [floor, jsLane, ...gateways()]);
+  },
+  async body(bench) {
+    await largeBody(bench, holdfast);
   },
   async first(bench, peers) {
     for (const start of [direct, worker, floor, holdfast, ...peers.map((peer) => peer.start)]) {
@@ -122,6 +141,13 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   },
 };
 
+const QUICK_PACED = [50, 100];
+
+/** Holdfast, and with --before another build of it at its side. */
+function gateways(): Start[] {
+  return bundles.before === "" ? [holdfast] : [before, holdfast];
+}
+
 /** Waits for what takes its time; with --quick only by name. */
 const NOT_QUICK: ReadonlySet<string> = new Set(["ended"]);
 
@@ -157,6 +183,7 @@ async function main(): Promise<void> {
   const peers = options.peers ? await startablePeers(bench) : [];
   if (options.bundle === undefined) bench.say("building the Worker");
   bundles.holdfast = options.bundle ?? (await buildBundle(DIST));
+  bundles.before = options.before ?? "";
   await bench.start();
 
   const wanted = (name: string) => {
@@ -171,9 +198,10 @@ async function main(): Promise<void> {
   await bench.stop();
 
   const lines = reportLines(bench);
-  const cells = table(lines);
-  console.log(options.markdown ? asMarkdown(cells) : asText(cells));
-  console.log(`\n${machine.cpu}, ${machine.cpus} CPUs; workerd ${machine.workerd}, Node ${machine.node}; ${PINNING}.`);
+  for (const { title, cells } of tables(lines)) {
+    console.log(`${title}\n\n${options.markdown ? asMarkdown(cells) : asText(cells)}\n`);
+  }
+  console.log(`${machine.cpu}, ${machine.cpus} CPUs; workerd ${machine.workerd}, Node ${machine.node}; ${PINNING}.`);
   if (wanted("rows")) console.log(FORMULA);
   for (const complaint of bench.complaints) console.log(`PROBLEM: ${complaint}`);
 
@@ -215,6 +243,7 @@ function parseOptions(args: string[]): Options {
     peers: given.peers,
     storage: resolve(given.storage),
     bundle: given.bundle && resolve(given.bundle),
+    before: given.before && resolve(given.before),
     json: resolve(given.json ?? join(import.meta.dirname, "results/latest.json")),
     markdown: given.markdown,
   };
@@ -230,6 +259,7 @@ function readArguments(args: string[]) {
         peers: { type: "boolean", default: false },
         storage: { type: "string", default: DEFAULT_STORAGE },
         bundle: { type: "string" },
+        before: { type: "string" },
         json: { type: "string" },
         markdown: { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },

@@ -14,8 +14,8 @@ import type { Call } from "./load.ts";
 import { cpuMs, memoryKb } from "./processes.ts";
 
 /** After the last stream was opened: compiled code and full batches. */
-const SETTLE_MS = 1_000;
-const PATIENCE_MS = 60_000;
+export const SETTLE_MS = 1_000;
+export const PATIENCE_MS = 60_000;
 
 interface Window {
   events: number;
@@ -32,7 +32,7 @@ async function window(bench: Bench, contestant: Contestant, windowMs: number): P
 }
 
 /** Opens `streams` answers of `rate` events a second, measures in the middle of them, sees all to their end. */
-async function inTheMiddle(
+export async function inTheMiddle(
   bench: Bench,
   contestant: Contestant,
   load: { streams: number; rate: number; rampMs: number; windowMs: number },
@@ -45,21 +45,6 @@ async function inTheMiddle(
   const found = await window(bench, contestant, windowMs);
   const { latency, errors } = await bench.finish(contestant, rampMs + PATIENCE_MS);
   return { ...found, latency, errors };
-}
-
-/** 100 conversations × 50 events/s. */
-export async function paced(bench: Bench, start: Start): Promise<void> {
-  await bench.with(start, async (contestant) => {
-    const isYardstick = contestant.pids.length > 0;
-    const windowMs = bench.quick ? (isYardstick ? 4_000 : 2_000) : 10_000;
-    const rampMs = bench.quick ? 500 : 2_000;
-    const found = await inTheMiddle(bench, contestant, { streams: 100, rate: 50, rampMs, windowMs });
-    const { name, pids } = contestant;
-    if (pids.length > 0) bench.record(name, "paced.cpu", (1000 * found.cpuMs) / found.events);
-    bench.record(name, "paced.p50", quantile(found.latency, 0.5));
-    bench.record(name, "paced.p99", quantile(found.latency, 0.99));
-    bench.record(name, "paced.rate", found.events / (windowMs / 1000));
-  });
 }
 
 /** One request at a time: from the request to the first event. */
@@ -354,12 +339,14 @@ export async function lookup(bench: Bench, start: Start): Promise<void> {
       if (answer.status !== 200) bench.complain(`lookup of ${asked.length} ids: ${answer.status} ${answer.body}`);
       return answer.ms;
     };
+    // In several requests, where one may not name so many.
     const ask = async (asked: string[]) => {
       let ms = 0;
       for (let at = 0; at < asked.length; at += LOOKUP_IDS) ms += await askOnce(asked.slice(at, at + LOOKUP_IDS));
       return ms;
     };
     await ask(ids.splice(0, 10));
+    bench.record(contestant.name, "lookup.none", await ask(bench.newIds(5_000)));
     for (const size of sizes) {
       const known = ids.splice(0, Math.min(size, LOOKUP_IDS));
       const asked = [...known, ...bench.newIds(size - known.length)];
@@ -370,6 +357,43 @@ export async function lookup(bench: Bench, start: Start): Promise<void> {
       for (let i = 0; i < rounds; i++) times.push(await ask(asked));
       bench.record(contestant.name, `lookup.cpu${size}`, (cpuMs(pids) - before) / rounds);
       bench.record(contestant.name, `lookup.again${size}`, median(times));
+    }
+  });
+}
+
+/** For what is done after an answer's last byte. */
+export const AFTERWARDS_MS = 300;
+
+/** MAX_REQUEST_BYTES of wrangler.toml. */
+const MAX_BODY_BYTES = 33_554_432;
+
+/** Bodies as large as they may be, by what is hard about them. */
+const LARGE_BODIES: Readonly<Record<string, (fill: number) => string>> = {
+  text: (bytes) => `{"stream":true,"messages":[{"role":"user","content":"${"x".repeat(bytes)}"}]}`,
+  nested: (bytes) => `{"stream":true,"messages":[${"[],".repeat(bytes / 3)}[]]}`,
+  deep: (bytes) => `{"stream":true,"messages":${"[".repeat(bytes)}`,
+};
+
+/** How late the events of ten other conversations are at most, while somebody's largest allowed request comes in. */
+export async function largeBody(bench: Bench, start: Start): Promise<void> {
+  await bench.with(start, async (contestant) => {
+    const [streams, rate] = [10, 50];
+    for (const [kind, write] of Object.entries(LARGE_BODIES)) {
+      const body = write(MAX_BODY_BYTES - 100);
+      for (let round = 0; round < (bench.quick ? 1 : 3); round++) {
+        const events = rate * (bench.quick ? 6 : 10);
+        const calls = bench.newIds(streams).map((id) => contestant.post(id, { events, rate }));
+        await bench.load.open(calls, events, SETTLE_MS);
+        await sleep(2 * SETTLE_MS);
+        await bench.load.mark();
+        const { url, method, headers } = contestant.post(bench.newId(), { events: 1 });
+        const answer = await fetch(url, { method, headers, body });
+        await answer.arrayBuffer();
+        await sleep(AFTERWARDS_MS);
+        await bench.load.unmark();
+        const { latency } = await bench.finish(contestant, PATIENCE_MS);
+        bench.record(contestant.name, `body.${kind}`, quantile(latency, 1));
+      }
     }
   });
 }

@@ -14,6 +14,8 @@ import type { AddressInfo } from "node:net";
 import type { Answer } from "./contestants.ts";
 import { DONE, nowMicros, writeEvent } from "./event.ts";
 
+const MAX_BODY_CHARS = 1_000_000;
+
 interface Paced {
   readonly response: ServerResponse;
   readonly events: number;
@@ -45,7 +47,11 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     return;
   }
   let body = "";
-  for await (const part of request.setEncoding("utf8")) body += part;
+  for await (const part of request.setEncoding("utf8")) {
+    // Of a body that is too large for a question the rest is only read: this process must not be what is slow.
+    if (body.length <= MAX_BODY_CHARS) body += part;
+  }
+  if (body.length > MAX_BODY_CHARS) throw new Error("too large");
   const { messages } = JSON.parse(body) as { messages: [{ content: string }] };
   const { events, rate } = JSON.parse(messages[0].content) as Answer;
   response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-cache" });

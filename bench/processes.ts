@@ -1,6 +1,6 @@
 /** Processes of the benchmark: starting, pinning to a CPU, asking over IPC, and what the kernel knows of their use. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { guard, OutputTail } from "../tools/child-process.ts";
@@ -20,15 +20,15 @@ export function pinGateway(pid: number): void {
   if (CAN_PIN) spawnSync("taskset", ["-a", "-p", "-c", String(GATEWAY_CPU), String(pid)]);
 }
 
-/** The kernel's clock ticks are 100 a second for user space, on every Linux. */
-const TICK_MS = 10;
-
-/** CPU time that these processes, all their threads, have used since they started, milliseconds. */
+/**
+ * CPU time that these processes, all their threads, have used since they started, milliseconds. From the scheduler, in
+ * nanoseconds: /proc/PID/stat counts in steps of 10 ms, and one conversation costs that in a second.
+ */
 export function cpuMs(pids: readonly number[]): number {
-  return pids.reduce((sum, pid) => {
-    // Behind the command's name, which may hold anything: fields 14 and 15 of proc(5) are then 11 and 12.
-    const fields = readFileSync(`/proc/${pid}/stat`, "latin1").split(") ").at(-1)?.split(" ") ?? [];
-    return sum + TICK_MS * (Number(fields[11]) + Number(fields[12]));
+  const threads = pids.flatMap((pid) => readdirSync(`/proc/${pid}/task`).map((task) => `/proc/${pid}/task/${task}`));
+  return threads.reduce((sum, thread) => {
+    const [nanos] = readFileSync(`${thread}/schedstat`, "latin1").split(" ");
+    return sum + Number(nanos) / 1e6;
   }, 0);
 }
 

@@ -1,10 +1,12 @@
-/** The table: each figure, what it is in the same run at the floor, and whether the target is met. */
+/** The tables: each figure beside the floor and the JavaScript lane, beside its target, and beside all others. */
 import type { Bench } from "./bench.ts";
+import { PACED, SIDE_BY_SIDE } from "./ratios.ts";
 
 /** What a figure may be. Ratios are of figures of one run; absolute numbers are only used where a count is meant. */
 type Limit =
   | { readonly of: readonly string[]; readonly most: number }
   | { readonly of: readonly string[]; readonly least: number }
+  | { readonly of: readonly string[]; readonly plus: number }
   | { readonly of: readonly string[]; readonly below: true }
   | { readonly most: number };
 
@@ -19,29 +21,53 @@ interface Line {
 const FLOOR = ["floor"];
 const LLAMA = ["llama-server"];
 
+const JS_LANE = ["js-lane"];
+
 const LINES: readonly Line[] = [
+  ...PACED.flatMap((streams): Line[] => [
+    {
+      figure: `paced${streams}.cpu`,
+      what: `CPU per event, ${streams} × 50 events/s`,
+      unit: "µs",
+      target: { of: JS_LANE, most: 1.1 },
+      stretch: { of: JS_LANE, most: 1.05 },
+    },
+    {
+      figure: `paced${streams}.p50`,
+      what: "the same, latency p50",
+      unit: "ms",
+      ...(streams === 50 && { target: { of: FLOOR, plus: 0.4 } }),
+    },
+    {
+      figure: `paced${streams}.p99`,
+      what: "the same, latency p99",
+      unit: "ms",
+      ...(streams === 50 && { target: { of: FLOOR, most: 1.1 } }),
+    },
+    ...(streams < 100 ? [] : [{ figure: "paced100.rate", what: "the same, events of 5,000 per second", unit: "/s" }]),
+  ]),
+  ...SIDE_BY_SIDE.map(
+    (streams): Line => ({
+      figure: `side${streams}.cpu`,
+      what: `CPU per event, ${streams} × 50 events/s each, all at the same time`,
+      unit: "µs",
+      target: { of: JS_LANE, most: 1.1 },
+      stretch: { of: JS_LANE, most: 1.05 },
+    }),
+  ),
   {
-    figure: "paced.cpu",
-    what: "CPU per event, 100 conversations × 50 events/s",
-    unit: "µs",
-    target: { of: FLOOR, most: 2 },
-    stretch: { of: FLOOR, most: 1.3 },
-  },
-  {
-    figure: "paced.p50",
-    what: "latency p50, same load",
-    unit: "ms",
-    target: { of: FLOOR, most: 2 },
-    stretch: { of: FLOOR, most: 1 },
-  },
-  {
-    figure: "paced.p99",
-    what: "latency p99, same load",
+    figure: "single.cpu",
+    what: "CPU per request of one event, new conversation",
     unit: "ms",
     target: { of: FLOOR, most: 1.5 },
-    stretch: { of: FLOOR, most: 1 },
   },
-  { figure: "paced.rate", what: "the same, events delivered of 5,000 per second", unit: "/s" },
+  {
+    figure: "atOnce.p50",
+    what: "100 conversations at once, first event, p50",
+    unit: "ms",
+    target: { of: FLOOR, most: 3 },
+  },
+  { figure: "atOnce.last", what: "the same, the last one's", unit: "ms", target: { of: FLOOR, most: 3 } },
   { figure: "first.new", what: "first event, new conversation, p50", unit: "ms" },
   { figure: "first.next", what: "first event, the conversation's next answer, p50", unit: "ms" },
   {
@@ -119,6 +145,20 @@ const LINES: readonly Line[] = [
   { figure: "crowd.rate", what: "the same, events delivered of OFFERED per second", unit: "/s" },
   { figure: "crowd.p50", what: "the same, latency p50", unit: "ms" },
   { figure: "crowd.p99", what: "the same, latency p99", unit: "ms", target: { of: FLOOR, most: 2 } },
+  ...Object.entries({ text: "one long string", nested: "11 million arrays", deep: "33 million brackets" }).map(
+    ([kind, what]): Line => ({
+      figure: `body.${kind}`,
+      what: `latest event of others during a body of 32 MiB, ${what}`,
+      unit: "ms",
+      target: { most: 100 },
+    }),
+  ),
+  {
+    figure: "lookup.none",
+    what: "lookup of 5,000 ids of no conversation",
+    unit: "ms",
+    target: { most: 50 },
+  },
   ...[1, 100, 1_000, 5_000].flatMap((size): Line[] => {
     const ids =
       size > 1_000 ? `${size.toLocaleString("en-US")} ids, ${size / 1_000} requests` : size.toLocaleString("en-US");
@@ -155,8 +195,9 @@ export interface ReportLine {
   unit: string;
   /** By contestant. */
   values: Record<string, number>;
-  /** holdfast to floor, where both have the figure. */
-  ratio: number | null;
+  /** Holdfast to these, round by round, where both have the figure. */
+  toFloor: number | null;
+  toJsLane: number | null;
   target: string;
   targetMet: Verdict;
   stretch: string;
@@ -171,7 +212,6 @@ export function reportLines(bench: Bench): ReportLine[] {
       if (value !== undefined) values[name] = value;
     }
     if (Object.keys(values).length === 0) return [];
-    const { holdfast, floor } = values;
     return [
       {
         figure,
@@ -181,7 +221,8 @@ export function reportLines(bench: Bench): ReportLine[] {
           .replace("REST", bench.quick ? "12 s" : "1 min"),
         unit,
         values,
-        ratio: holdfast !== undefined && floor ? holdfast / floor : null,
+        toFloor: bench.ratio("holdfast", "floor", figure) ?? null,
+        toJsLane: bench.ratio("holdfast", "js-lane", figure) ?? null,
         target: target ? limitText(target) : "",
         targetMet: target ? verdict(bench, figure, target) : "",
         stretch: stretch ? limitText(stretch) : "",
@@ -195,6 +236,7 @@ function limitText(limit: Limit): string {
   if (!("of" in limit)) return `≤ ${limit.most}`;
   const of = limit.of.map((name) => name.split("/")[0]).join(", ");
   if ("most" in limit) return `≤ ${limit.most} × ${of}`;
+  if ("plus" in limit) return `≤ ${of} + ${limit.plus}`;
   return "least" in limit ? `≥ ${limit.least} × ${of}` : `< ${of}`;
 }
 
@@ -205,40 +247,69 @@ function verdict(bench: Bench, figure: string, limit: Limit): Verdict {
   const word = (isMet: boolean): Verdict => (isMet ? "met" : "not met");
   // A count is a whole number; a quantity is never exactly 0, and half a unit is below what is shown.
   if (!("of" in limit)) return word(value <= limit.most + (limit.most === 0 ? 0.5 : 0));
-  const others = limit.of.map((name) => {
+  const verdicts = limit.of.map((name) => {
     const [contestant = "", other = figure] = name.split("/");
-    return bench.figure(contestant, other);
+    const theirs = bench.figure(contestant, other);
+    if (theirs === undefined) return undefined;
+    const ratio = (other === figure && bench.ratio("holdfast", contestant, figure)) || value / theirs;
+    if ("most" in limit) return ratio <= limit.most;
+    if ("plus" in limit) return value <= theirs + limit.plus;
+    return "least" in limit ? ratio >= limit.least : ratio < 1;
   });
-  if (others.includes(undefined)) return "";
-  return word(
-    others.every((other = 0) => {
-      if ("most" in limit) return value <= limit.most * other;
-      return "least" in limit ? value >= limit.least * other : value < other;
-    }),
-  );
+  return verdicts.includes(undefined) ? "" : word(!verdicts.includes(false));
 }
 
-const SUBJECTS = ["direct", "worker", "floor", "holdfast"];
+interface Table {
+  readonly title: string;
+  readonly cells: readonly string[][];
+}
 
-/** Of all lines: the subjects, then the ratio and the targets, then the peers that were in this run. */
-export function table(lines: readonly ReportLine[]): string[][] {
-  const measured = (name: string) => lines.some(({ values }) => name in values);
-  const subjects = SUBJECTS.filter((name) => name === "holdfast" || measured(name));
-  const peers = [...new Set(lines.flatMap(({ values }) => Object.keys(values)))].filter(
-    (name) => !SUBJECTS.includes(name),
-  );
-  const number = (value: number | undefined) => (value === undefined ? "" : short(value));
-  return [
-    ["what", "unit", ...subjects, "ratio", "target", "", "stretch", "", ...peers],
-    ...lines.map((line) => [
-      line.what,
-      line.unit,
-      ...subjects.map((name) => number(line.values[name])),
-      line.ratio === null ? "" : line.ratio.toFixed(2),
-      ...[line.target, line.targetMet, line.stretch, line.stretchMet],
-      ...peers.map((name) => number(line.values[name])),
-    ]),
+/** Of all lines: what has a yardstick, what has a target, and what other contestants need. Empty ones are left out. */
+export function tables(lines: readonly ReportLine[]): Table[] {
+  const has = ({ values }: ReportLine, names: readonly string[]) => names.some((name) => name in values);
+  const measured = [...new Set(lines.flatMap(({ values }) => Object.keys(values)))];
+  const others = measured.filter((name) => !["floor", "js-lane", "before", "holdfast"].includes(name));
+  const before = measured.filter((name) => name === "before");
+  const yardstick = lines.filter((line) => has(line, ["floor", "js-lane"]));
+  const all = [
+    {
+      title: "Beside the floor and the bare JavaScript lane",
+      cells: [
+        ["what", "unit", "floor", "js-lane", ...before, "holdfast", "× floor", "× js-lane"],
+        ...yardstick.map((line) => [
+          ...[line.what, line.unit, ...["floor", "js-lane", ...before, "holdfast"].map((name) => cell(line, name))],
+          ...[line.toFloor, line.toJsLane].map((ratio) => ratio?.toFixed(2) ?? ""),
+        ]),
+      ],
+    },
+    {
+      title: "Holdfast and its targets",
+      cells: [
+        ["what", "unit", "holdfast", "target", "", "stretch", ""],
+        ...lines
+          .filter((line) => has(line, ["holdfast"]) && (line.target !== "" || !yardstick.includes(line)))
+          .map((line) => [
+            ...[line.what, line.unit, cell(line, "holdfast")],
+            ...[line.target, line.targetMet, line.stretch, line.stretchMet],
+          ]),
+      ],
+    },
+    {
+      title: "Others",
+      cells: [
+        ["what", "unit", "holdfast", ...others],
+        ...lines
+          .filter((line) => has(line, others))
+          .map((line) => [line.what, line.unit, ...["holdfast", ...others].map((name) => cell(line, name))]),
+      ],
+    },
   ];
+  return all.filter(({ cells }) => cells.length > 1);
+}
+
+function cell({ values }: ReportLine, contestant: string): string {
+  const value = values[contestant];
+  return value === undefined ? "" : short(value);
 }
 
 /** Three digits that mean something. */
