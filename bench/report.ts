@@ -160,8 +160,7 @@ const LINES: readonly Line[] = [
     target: { most: 50 },
   },
   ...[1, 100, 1_000, 5_000].flatMap((size): Line[] => {
-    const ids =
-      size > 1_000 ? `${size.toLocaleString("en-US")} ids, ${size / 1_000} requests` : size.toLocaleString("en-US");
+    const ids = size.toLocaleString("en-US");
     return [
       { figure: `lookup.again${size}`, what: `lookup of ${ids}, objects in memory`, unit: "ms" },
       { figure: `lookup.cold${size}`, what: `lookup of ${ids}, objects not in memory`, unit: "ms" },
