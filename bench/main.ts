@@ -82,13 +82,14 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
     for (const streams of bench.quick ? QUICK_PACED : PACED) {
       await paced(bench, [floor, jsLane, ...gateways()], streams, rounds);
     }
-    const others = bench.quick ? [] : [tappedLane, nativeLane];
-    for (const start of [direct, worker, ...others, ...peers.map((peer) => peer.start)]) {
+    const others = bench.quick ? [] : [direct, worker, tappedLane, nativeLane];
+    for (const start of [...others, ...peers.map((peer) => peer.start)]) {
       await paced(bench, [start], 100, 1);
     }
   },
   async "side-by-side"(bench) {
-    for (const streams of SIDE_BY_SIDE) await sideBySide(bench, [floor, jsLane, ...gateways()], streams);
+    for (const streams of bench.quick ? [20] : SIDE_BY_SIDE)
+      await sideBySide(bench, [floor, jsLane, ...gateways()], streams);
   },
   async single(bench) {
     await single(bench, [floor, jsLane, ...gateways()]);
@@ -141,7 +142,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   },
 };
 
-const QUICK_PACED = [50, 100];
+const QUICK_PACED = [50];
 
 /** Holdfast, and with --before another build of it at its side. */
 function gateways(): Start[] {
@@ -149,7 +150,7 @@ function gateways(): Start[] {
 }
 
 /** Waits for what takes its time; with --quick only by name. */
-const NOT_QUICK: ReadonlySet<string> = new Set(["ended"]);
+const NOT_QUICK: ReadonlySet<string> = new Set(["ended", "crowd"]);
 
 function resumable(peers: readonly Peer[]): Start[] {
   return peers.filter(({ canResume }) => canResume).map(({ start }) => start);
