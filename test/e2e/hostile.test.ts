@@ -215,15 +215,14 @@ describe("hostile JSON of 8 MiB", () => {
     const answered = Promise.all(hostile).finally(() => {
       isOver = true;
     });
-    let longestMs = 0;
+    let meanwhile = 0;
     while (!isOver) {
-      const startedAt = performance.now();
       await send("GET", `${site.url}/v1/models`, { headers: { authorization: `Bearer ${OTHER_KEY}` } }).answer;
-      longestMs = Math.max(longestMs, performance.now() - startedAt);
+      meanwhile += Number(!isOver);
     }
     for (const answer of await answered) expect(answer.status).toBe(400);
-    // JSON.parse alone took 850 ms for each of them; the rest is for a machine that is busy.
-    expect(longestMs).toBeLessThan(400);
+    // A parser that does not let go of the thread lets one pass: that which it found waiting.
+    expect(meanwhile).toBeGreaterThanOrEqual(3);
   });
 });
 
