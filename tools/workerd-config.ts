@@ -171,8 +171,8 @@ const WITHOUT_EFFECT_HERE = [
   ...["build", "alias"],
   ...["name", "$schema", "account_id", "send_metrics", "dev", "env", "limits", "observability", "logpush", "placement"],
   ...["route", "routes", "workers_dev", "preview_urls", "keep_vars", "minify", "upload_source_maps", "secrets"],
-  // An optional binding: workerd cannot count, and the Worker does without.
-  "ratelimits",
+  // Optional bindings: workerd has no such services, and the Worker does without.
+  ...["ratelimits", "analytics_engine_datasets"],
 ];
 
 function readWrangler(toml: string): WorkerDescription {

@@ -33,6 +33,11 @@ async function issue(tenant: string, fields: Record<string, unknown> = {}): Prom
   return key;
 }
 
+/** Objects that the gateway has ever made: each has a database, which nothing removes while it runs. */
+function objects(): number {
+  return readdirSync(site.storage, { recursive: true }).filter((file) => String(file).endsWith(".sqlite")).length;
+}
+
 /** A chat that is long enough to be counted; without a conversation it takes the strict path. */
 function chat(key: string, conversation: string | undefined, tokens = 100_000) {
   const body = { messages: [{ role: "user", content: "hi" }], stream: true, max_tokens: tokens };
@@ -122,8 +127,7 @@ describe("a key that was never issued", () => {
   it(`makes no object, nor a file: ${FORGED_KEYS} of them`, async () => {
     await open();
     const key = await issue("alice");
-    const files = () => readdirSync(site.storage, { recursive: true }).length;
-    const before = files();
+    const before = objects();
     const started = performance.now();
     const numbers = Array.from({ length: FORGED_KEYS }, (_, i) => i).values();
     const statuses = new Set<number>();
@@ -139,7 +143,27 @@ describe("a key that was never issued", () => {
     const perSecond = FORGED_KEYS / ((performance.now() - started) / 1_000);
     console.log(`forged keys: ${Math.round(perSecond)} per second refused`);
     expect([...statuses]).toEqual([401]);
-    expect(files()).toBe(before);
+    expect(objects()).toBe(before);
+  });
+});
+
+describe("the gateway's log", () => {
+  it("has a line per session, and in it no key, no conversation id, no prompt and no answer", async () => {
+    await open();
+    const key = await issue("alice", { name: "phone" });
+    const answer = await (await chat(key, "private-conversation", 5)).text();
+    await (await chat(key, undefined, 5)).text();
+    await ask("GET", "/v1/stream/private-conversation?from=0", key);
+    const lines = () => site.gateway.logs().split("\n");
+    await until(() => lines().filter((line) => line.includes('"session_end"')).length === 2, "both are logged");
+    const logs = site.gateway.logs();
+    expect(logs).toMatch(/"event":"session_end","tenant":"alice","key":"phone","model":"[^"]+",.*"end":"done"/);
+    expect(logs).toContain('"end":"strict"');
+    const words = answer.match(/"content":"[^"]{3,}"/g)?.map((field) => field.slice(11, -1)) ?? [];
+    expect(words.length).toBeGreaterThan(0);
+    for (const secret of [key, key.slice(-44, -22), OWNER, "private-conversation", ...words]) {
+      expect(logs).not.toContain(secret);
+    }
   });
 });
 
@@ -207,6 +231,16 @@ describe("usage", () => {
   });
 });
 
+/** The fastest: what else the machine does is not the gateway's. */
+async function bestOf<Run extends { ms: number }>(count: number, run: () => Promise<Run>): Promise<Run> {
+  let best = await run();
+  for (let i = 1; i < count; i++) {
+    const next = await run();
+    if (next.ms < best.ms) best = next;
+  }
+  return best;
+}
+
 describe("a lookup of 10,000 ids", () => {
   it("is one question to the tenant's object, and one per live conversation", async () => {
     await open({ slots: 64, paceMs: 50 });
@@ -228,9 +262,8 @@ describe("a lookup of 10,000 ids", () => {
       return { rows: rows.length, ms: performance.now() - started };
     };
     await until(async () => (await look(200)).rows === 120, "all rows are there");
-    const warm = await look(10_000);
-    const files = () => readdirSync(site.storage, { recursive: true }).length;
-    const before = files();
+    const warm = await bestOf(5, () => look(10_000));
+    const before = objects();
     await site.restartGateway();
     await ask("GET", "/v1/models", "key-alice-is-wrong");
     const cold = await look(5_000, "live");
@@ -240,8 +273,7 @@ describe("a lookup of 10,000 ids", () => {
         `10,000 with 20 live ones cold ${again.ms.toFixed(0)} ms`,
     );
     expect([warm.rows, cold.rows, again.rows]).toEqual([120, 100, 120]);
-    // Asked for, and not there: no file of theirs.
-    expect(files() - before).toBeLessThan(200);
+    expect(objects()).toBe(before);
     await leave(live);
   });
 });
