@@ -204,6 +204,11 @@ export class AnswerRun {
   }
 }
 
+/** It is still to come, as far as is known here. */
+export function isOpen({ answer }: Message): boolean {
+  return answer?.state === "asked" || answer?.state === "running";
+}
+
 function codeOf(status: number, type: string): HoldfastError["code"] {
   if (status === 401 || status === 403) return "unauthorised";
   if (status === 429) return "too_many";

@@ -2,13 +2,12 @@
  * The chat: which conversation is open, and what is done with it. Only the open one is streamed; the others are marked by
  * lookups, and collected when they are done.
  */
-import type { LookupRow } from "../../src/client/index.ts";
 import { showInFragment } from "../account.ts";
-import { AnswerRun, type RunListener } from "../answer-run.ts";
+import { AnswerRun, isOpen, type RunListener } from "../answer-run.ts";
 import { askWhether } from "../dialog.ts";
 import type { Gateway } from "../gateway.ts";
-import { Marks } from "../marks.ts";
 import { type Conversation, type Message, newId, type Store } from "../store.ts";
+import { Lookout } from "./lookout.ts";
 import type { Mark } from "./side-bar.ts";
 
 /** What the chat shows itself on. */
@@ -22,9 +21,6 @@ export interface ChatScreen {
   announce(text: string): void;
 }
 
-/** Answers are kept for an hour: what is older has nothing to look up, unless it never got its end. */
-const LOOKED_UP_FOR_MS = 24 * 3_600_000;
-const MOST_LOOKED_UP = 100;
 const TITLE_LENGTH = 60;
 /** A request that the gateway may never have got is sent again only while its asker can still want it. */
 const ASKED_AGAIN_WITHIN_MS = 3_600_000;
@@ -33,9 +29,7 @@ export class Chat {
   readonly #gateway: Gateway;
   readonly #store: Store;
   readonly #screen: ChatScreen;
-  readonly #marks: Marks;
-  readonly #running = new Set<string>();
-  readonly #collecting = new Map<string, AnswerRun>();
+  readonly #lookout: Lookout;
   #conversations: Conversation[] = [];
   #open: Conversation | undefined;
   #run: AnswerRun | undefined;
@@ -47,11 +41,16 @@ export class Chat {
     this.#gateway = gateway;
     this.#store = store;
     this.#screen = screen;
-    this.#marks = new Marks(
-      gateway,
-      () => this.#lookedUp(),
-      (rows, ids) => this.#observe(rows, ids),
-    );
+    this.#lookout = new Lookout(gateway, store, {
+      conversations: () => this.#conversations,
+      openId: () => this.#open?.id,
+      isRead: (id) => this.#run?.conversation.id === id,
+      onMark: (id) => this.#screen.setMark(id, this.#markOf(id)),
+      onFound: (answer) => {
+        this.#show();
+        this.#start(answer);
+      },
+    });
     store.onChangedElsewhere((id) => void this.#changedElsewhere(id));
     for (const event of ["pagehide", "visibilitychange"]) addEventListener(event, () => this.#run?.keepDraft());
   }
@@ -67,14 +66,14 @@ export class Chat {
   async start(openId: string | undefined): Promise<void> {
     this.#conversations = await this.#store.all();
     await this.open(openId);
-    this.#marks.start();
+    this.#lookout.start();
   }
 
   /** From the store: after an import. */
   async reload(): Promise<void> {
     this.#conversations = await this.#store.all();
     await this.open(this.#open?.id);
-    void this.#marks.look();
+    void this.#lookout.look();
   }
 
   async open(id: string | undefined): Promise<void> {
@@ -91,7 +90,7 @@ export class Chat {
     this.#show();
     const last = this.#open?.messages.at(-1);
     if (last?.answer && isOpen(last)) this.#start(last);
-    else void this.#marks.look();
+    else void this.#lookout.look();
   }
 
   async ask(text: string, images: string[]): Promise<void> {
@@ -195,7 +194,7 @@ export class Chat {
     }
     const run = new AnswerRun(this.#gateway, this.#store, conversation, message, this.#screen.listenerFor(message));
     this.#run = run;
-    this.#running.add(conversation.id);
+    this.#lookout.setRunning(conversation.id, true);
     this.#screen.setRunning(true);
     this.#screen.setMark(conversation.id, this.#markOf(conversation.id));
     void run.run().then(() => this.#ended(run));
@@ -204,87 +203,16 @@ export class Chat {
   #ended(run: AnswerRun): void {
     if (this.#run !== run) return;
     this.#run = undefined;
-    this.#running.delete(run.conversation.id);
+    this.#lookout.setRunning(run.conversation.id, false);
     this.#screen.setRunning(false);
     this.#screen.setMark(run.conversation.id, this.#markOf(run.conversation.id));
     this.#screen.announce(run.message.answer?.state === "done" ? "The answer is complete" : "The answer has ended");
-    void this.#marks.look();
-  }
-
-  /** The open conversation, those that wait for an answer, and those of today. */
-  #lookedUp(): string[] {
-    const now = Date.now();
-    const wanted = this.#conversations.filter(
-      (conversation) =>
-        conversation === this.#open || isWaiting(conversation) || now - conversation.changedAt < LOOKED_UP_FOR_MS,
-    );
-    return wanted.slice(0, MOST_LOOKED_UP).map(({ id }) => id);
-  }
-
-  async #observe(rows: readonly LookupRow[], ids: readonly string[]): Promise<void> {
-    for (const id of ids) {
-      const conversation = this.#find(id);
-      const isBusy = this.#run?.conversation.id === id || this.#collecting.has(id);
-      if (!conversation || isBusy) continue;
-      await this.#observeOne(
-        conversation,
-        rows.find(({ conversation_id: found }) => found === id),
-      );
-      this.#screen.setMark(id, this.#markOf(id));
-    }
-  }
-
-  async #observeOne(conversation: Conversation, row: LookupRow | undefined): Promise<void> {
-    const last = conversation.messages.at(-1);
-    if (row && !row.is_done) this.#running.add(conversation.id);
-    else this.#running.delete(conversation.id);
-    if (row && !conversation.sessions.includes(row.session)) return await this.#found(conversation, row);
-    if (last?.answer?.state !== "running") return;
-    // Gone, or complete: reading it says which, and brings what there is.
-    if (!row || row.is_done) this.#collect(conversation, last);
-  }
-
-  /** A session that this browser did not start, or did not hear the start of. */
-  async #found(conversation: Conversation, row: LookupRow): Promise<void> {
-    const last = conversation.messages.at(-1);
-    if (last?.answer?.state === "asked") {
-      last.answer.state = "running";
-      last.answer.session = row.session;
-    } else {
-      const answer = { state: "running" as const, session: row.session, isElsewhere: true };
-      conversation.messages.push({ id: newId(), role: "assistant", text: "", at: 1_000 * row.started_at, answer });
-    }
-    conversation.sessions.push(row.session);
-    await this.#store.put(conversation);
-    const answer = conversation.messages.at(-1);
-    if (!answer) return;
-    if (conversation !== this.#open) {
-      if (row.is_done) this.#collect(conversation, answer);
-    } else if (!this.#run) {
-      this.#show();
-      this.#start(answer);
-    }
-  }
-
-  /** Reads an answer that has ended while another conversation is open. */
-  #collect(conversation: Conversation, message: Message): void {
-    if (conversation === this.#open) {
-      this.#start(message);
-      return;
-    }
-    const nobody: RunListener = { onDelta() {}, onRestart() {}, onConnection() {}, onChange() {} };
-    const run = new AnswerRun(this.#gateway, this.#store, conversation, message, nobody);
-    this.#collecting.set(conversation.id, run);
-    conversation.isUnread = true;
-    void run.run().then(() => {
-      this.#collecting.delete(conversation.id);
-      this.#screen.setMark(conversation.id, this.#markOf(conversation.id));
-    });
+    void this.#lookout.look();
   }
 
   /** Another tab of this browser wrote it. What is running here is the truth of here. */
   async #changedElsewhere(id: string): Promise<void> {
-    if (this.#run?.conversation.id === id || this.#collecting.has(id)) return;
+    if (this.#run?.conversation.id === id || this.#lookout.isCollecting(id)) return;
     const stored = await this.#store.get(id);
     this.#conversations = this.#conversations.filter((known) => known.id !== id);
     if (stored) this.#conversations.push(stored);
@@ -299,7 +227,7 @@ export class Chat {
 
   #markOf(id: string): Mark {
     const conversation = this.#find(id);
-    if (this.#running.has(id)) return "running";
+    if (this.#lookout.isRunning(id)) return "running";
     if (conversation?.messages.at(-1)?.answer?.state === "failed") return "failed";
     return conversation?.isUnread ? "unread" : undefined;
   }
@@ -313,13 +241,4 @@ export class Chat {
   #showList(): void {
     this.#screen.showList(this.#conversations, this.#open?.id, (id) => this.#markOf(id));
   }
-}
-
-function isOpen({ answer }: Message): boolean {
-  return answer?.state === "asked" || answer?.state === "running";
-}
-
-function isWaiting({ messages }: Conversation): boolean {
-  const last = messages.at(-1);
-  return last !== undefined && isOpen(last);
 }

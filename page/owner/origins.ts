@@ -1,7 +1,7 @@
-/** The llama-servers behind the gateway, and how they are. */
+/** The llama-servers behind the gateway: whether each is there, what it serves, and how busy it is. */
 import { el } from "../dom.ts";
 import { type Gateway, isRecord } from "../gateway.ts";
-import { section } from "./section.ts";
+import { number, section } from "./section.ts";
 
 export function originsSection(gateway: Gateway): HTMLElement {
   const load = async () => {
@@ -13,20 +13,22 @@ export function originsSection(gateway: Gateway): HTMLElement {
   return section("Origins", load, "This gateway does not tell how its origins are.");
 }
 
-function originRow(origin: Record<string, unknown>): HTMLElement {
-  const health = String(origin.health ?? origin.state ?? origin.status ?? "unknown");
-  const isWell = /^(ok|healthy|up|ready)$/i.test(health);
-  const models = Array.isArray(origin.models) ? origin.models.map(String).join(", ") : "";
+function originRow({ name, state, models, slots }: Record<string, unknown>): HTMLElement {
+  const isThere = state === "there";
+  const served = isRecord(models) ? Object.entries(models).map(([model, status]) => modelText(model, status)) : [];
   return el(
     "li",
     {},
-    el("span", { class: `dot ${isWell ? "well" : "ill"}` }),
-    el(
-      "div",
-      { class: "row-text" },
-      el("b", {}, String(origin.name ?? origin.url ?? "origin")),
-      models !== "" && el("span", { class: "note" }, models),
-    ),
-    el("span", {}, health),
+    el("span", { class: `dot ${isThere ? "well" : "ill"}` }),
+    el("div", { class: "row-text" }, el("b", {}, String(name)), el("span", { class: "note" }, served.join(", "))),
+    el("span", {}, isThere ? slotsText(slots) : "away"),
   );
+}
+
+function modelText(model: string, status: unknown): string {
+  return status === "loaded" || typeof status !== "string" || status === "" ? model : `${model} (${status})`;
+}
+
+function slotsText(slots: unknown): string {
+  return isRecord(slots) ? `${number(slots.busy)} of ${number(slots.total)} slots busy` : "there";
 }

@@ -29,9 +29,9 @@ const CONTENT_SECURITY_POLICY = [
   "trusted-types service-worker",
 ].join("; ");
 
-/** What llama.cpp's web UI loads without a key, in its builds of 2026. */
+/** What llama.cpp's web UI loads without a key, in its builds of 2026. Plain names only: nothing that decodes to a way out. */
 const ORIGIN_UI =
-  /^\/(?:index\.html|bundle\.(?:js|css)|_app\/.+|favicon[^/]*|pwa-[^/]*|apple-[^/]*|maskable-icon[^/]*|workbox-[^/]*|manifest\.webmanifest|sw\.js|build\.json|recommended-mcp\/.+)?$/;
+  /^\/(?:index\.html|bundle\.(?:js|css)|_app\/[\w./-]+|(?:favicon|pwa-|apple-|maskable-icon|workbox-)[\w.-]*|manifest\.webmanifest|sw\.js|build\.json|recommended-mcp\/[\w./-]+)?$/;
 
 export async function page(c: Context<AppEnv>, next: Next): Promise<Response | undefined> {
   const { pathname } = urlOf(c.req.raw);
