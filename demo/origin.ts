@@ -39,6 +39,8 @@ export interface DemoOriginOptions {
   pingIntervalMs?: number;
   sessionTtlMs?: number;
   defaultMaxTokens?: number;
+  /** What it lists as its model, and the answers do not say. */
+  model?: string;
   /** A file that brings this origin's answers, and its port, back after a restart: see journal.ts. */
   journal?: string;
 }
@@ -118,12 +120,14 @@ class Origin {
   readonly engine: Engine;
   readonly #replay: boolean;
   readonly #pathFormOnly: boolean;
+  readonly #model: string;
   readonly #keys: readonly string[] | undefined;
   readonly #seen: Array<{ method: string; url: string; conversation_id: string | null }> = [];
 
   constructor(options: DemoOriginOptions, journal: Journal | undefined) {
     this.#replay = options.replay ?? true;
     this.#pathFormOnly = options.pathFormOnly ?? false;
+    this.#model = options.model ?? DEMO_MODEL;
     this.#keys = options.apiKey?.split(",");
     this.engine = new Engine({
       slots: options.slots ?? 4,
@@ -176,7 +180,7 @@ class Origin {
         return sendJson(response, { status: "ok" });
       case "GET /models":
       case "GET /v1/models":
-        return sendJson(response, models());
+        return sendJson(response, models(this.#model));
       case "GET /props":
         return sendJson(response, this.#props());
       case "GET /slots":
@@ -301,11 +305,11 @@ class Origin {
   }
 }
 
-function models(): Json {
+function models(name: string): Json {
   const meta = { vocab_type: 1, n_vocab: VOCABULARY_SIZE, n_ctx: CONTEXT_TOKENS, n_ctx_train: CONTEXT_TOKENS };
   const created = Math.floor(Date.now() / 1000);
-  const model = { id: DEMO_MODEL, aliases: [DEMO_MODEL], object: "model", created, owned_by: "llamacpp", meta };
-  const details = { name: DEMO_MODEL, model: DEMO_MODEL, type: "model", capabilities: ["completion"] };
+  const model = { id: name, aliases: [name], object: "model", created, owned_by: "llamacpp", meta };
+  const details = { name, model: name, type: "model", capabilities: ["completion"] };
   return { models: [details], object: "list", data: [model] };
 }
 

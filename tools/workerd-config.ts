@@ -22,7 +22,10 @@ export interface WorkerdOptions {
   vars: Readonly<Record<string, string>>;
   /** Names of the secrets that workerd finds in its environment. */
   secrets: readonly string[];
-  /** For each service binding of wrangler.toml the server that stands for it: binding → http or https URL, without a path. */
+  /**
+   * For each service binding of wrangler.toml the server that stands for it: binding → http or https URL, without a path.
+   * Others are bindings as well, such as an owner's own wrangler.toml would have for `via` in ORIGINS.
+   */
   services: Readonly<Record<string, string>>;
 }
 
@@ -37,6 +40,7 @@ export function workerdConfig({
   services,
 }: WorkerdOptions): string {
   const worker = readWrangler(wrangler);
+  const serviceNames = [...new Set([...worker.services, ...Object.keys(services)])];
   const bindings = [
     ...worker.objects.map(
       ({ binding, className }) => `(name = ${text(binding)}, durableObjectNamespace = ${text(className)})`,
@@ -47,7 +51,7 @@ export function workerdConfig({
         : `(name = ${text(name)}, json = ${text(JSON.stringify(value))})`,
     ),
     ...secrets.map((name) => `(name = ${text(name)}, fromEnvironment = ${text(name)})`),
-    ...worker.services.map((name) => `(name = ${text(name)}, service = ${text(serviceName(name))})`),
+    ...serviceNames.map((name) => `(name = ${text(name)}, service = ${text(serviceName(name))})`),
   ];
   const namespaces = worker.objects.map(
     ({ className, sqlite }) =>
@@ -62,7 +66,7 @@ const config :Workerd.Config = (
     // "private" too: the origin is usually a neighbour.
     '(name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true)))',
     `(name = "state", disk = (path = ${text(state)}, writable = true))`,
-    ...worker.services.map((name) => externalService(name, services[name])),
+    ...serviceNames.map((name) => externalService(name, services[name])),
   ])},
   sockets = [(name = "http", address = "${host}:${port}", http = (), service = "main")],
 );
@@ -162,7 +166,7 @@ type Table = Readonly<Record<string, unknown>>;
 
 const TRANSLATED = [
   ...["main", "compatibility_date", "compatibility_flags", "vars", "rules"],
-  ...["durable_objects", "migrations", "services", "vpc_services"],
+  ...["durable_objects", "migrations", "services", "vpc_services", "vpc_networks"],
 ];
 
 /** Settings of Cloudflare or of wrangler that change nothing about how the Worker answers here. */
@@ -183,6 +187,7 @@ function readWrangler(toml: string): WorkerDescription {
   const services = [
     ...tables("services", file.services, ["binding", "service", "environment"]),
     ...tables("vpc_services", file.vpc_services, ["binding", "service_id", "remote"]),
+    ...tables("vpc_networks", file.vpc_networks, ["binding", "tunnel_id", "network_id", "remote"]),
   ];
   return {
     main: string("main", file.main),

@@ -20,24 +20,24 @@ export interface TestOriginOptions {
   port?: number;
   /** Milliseconds between a generation's tokens; the real server gets a model of about that speed. */
   paceMs?: number;
+  /** What it calls its model. */
+  model?: string;
 }
 
-export async function startOrigin({ slots = 4, port, paceMs = 0 }: TestOriginOptions = {}): Promise<TestOrigin> {
+export async function startOrigin(options: TestOriginOptions = {}): Promise<TestOrigin> {
   const launcher = process.env.LLAMA_SERVER;
-  return launcher ? startReal(launcher, slots, port, paceMs) : startDemo(slots, port, paceMs);
+  return launcher ? startReal(launcher, options) : startDemo(options);
 }
 
 async function startReal(
   launcher: string,
-  slots: number,
-  port: number | undefined,
-  paceMs: number,
+  { slots = 4, port, paceMs = 0, model }: TestOriginOptions,
 ): Promise<TestOrigin> {
   const server = await startLlamaServer(launcher, {
     slots,
     ...(port !== undefined && { port }),
     ...(paceMs > 0 && { slow: 64 }),
-    args: ["--metrics"],
+    args: ["--metrics", ...(model === undefined ? [] : ["-a", model])],
   });
   return {
     url: server.url,
@@ -54,8 +54,8 @@ async function startReal(
   };
 }
 
-async function startDemo(slots: number, port: number | undefined, paceMs: number): Promise<TestOrigin> {
-  const origin = await startDemoOrigin({ slots, paceMs, ...(port !== undefined && { port }) });
+async function startDemo({ slots = 4, port, paceMs = 0, model }: TestOriginOptions): Promise<TestOrigin> {
+  const origin = await startDemoOrigin({ slots, paceMs, ...(port !== undefined && { port }), ...(model && { model }) });
   return {
     url: origin.url,
     isReal: false,
