@@ -10,6 +10,7 @@ import {
   CONVERSATION_HEADER,
   IDEMPOTENCY_HEADER,
   LOOKUP_PATH,
+  ORIGIN_HEADER,
   RATE_LIMIT_HEADERS,
   RETRY_COUNT_HEADER,
   SESSION_HEADER,
@@ -22,6 +23,7 @@ import { admin } from "./routes/admin.ts";
 import { generate } from "./routes/generate.ts";
 import { health } from "./routes/health.ts";
 import { lookup } from "./routes/lookup.ts";
+import { MODELS_PATHS, models } from "./routes/models.ts";
 import { page } from "./routes/page.ts";
 import { PASSTHROUGH_ROUTES, passthrough, passthroughIfOpened } from "./routes/passthrough.ts";
 import { requireKey } from "./routes/require-key.ts";
@@ -53,7 +55,7 @@ app.use(
       "Last-Event-ID",
       "*",
     ],
-    exposeHeaders: [SESSION_HEADER, SHOULD_RETRY_HEADER, "Retry-After", ...RATE_LIMIT_HEADERS],
+    exposeHeaders: [SESSION_HEADER, ORIGIN_HEADER, SHOULD_RETRY_HEADER, "Retry-After", ...RATE_LIMIT_HEADERS],
     maxAge: 86_400,
   }),
 );
@@ -80,6 +82,7 @@ app.delete(STREAM_PATH, stop);
 app.delete(`${STREAM_PATH}/*`, stop);
 app.post(LOOKUP_PATH, lookup);
 app.get(USAGE_PATH, usage);
+for (const path of MODELS_PATHS) app.get(path, (c) => models(c, path));
 for (const [method, path] of PASSTHROUGH_ROUTES) app.on(method, path, (c) => passthrough(c, path));
 app.all("*", passthroughIfOpened);
 

@@ -4,10 +4,12 @@
  */
 import { Keyring } from "./auth.ts";
 import { ApiError } from "./errors.ts";
+import { type OriginConfig, parseOrigins } from "./origin/origins-config.ts";
 import { isTenantName } from "./tenant/keys.ts";
 
 export interface Config {
-  readonly origin: OriginConfig;
+  /** At least one. */
+  readonly origins: readonly OriginConfig[];
   readonly keyring: Keyring;
   /** How long an ended session can be replayed, milliseconds. */
   readonly sessionTtlMs: number;
@@ -32,12 +34,6 @@ export interface Config {
   readonly keySecrets: readonly string[];
   /** Whose page a browser gets that opens the gateway's address. */
   readonly ui: "page" | "origin";
-}
-
-export interface OriginConfig {
-  /** Without a trailing slash. */
-  readonly url: string;
-  readonly apiKey: string | undefined;
 }
 
 /** Cloudflare takes 100 MB at most on its lower plans, and an isolate has 128 MB for everything. */
@@ -114,7 +110,7 @@ export function parseConfig(env: Omit<Env, Binding>): Config {
   const maxRequestBytes = wholeNumber("MAX_REQUEST_BYTES", env.MAX_REQUEST_BYTES, 1_024, MOST_REQUEST_BYTES);
   const secrets = keySecrets(env.KEY_SECRET);
   return {
-    origin: { url: originUrl(env.ORIGIN_URL), apiKey: env.ORIGIN_API_KEY || undefined },
+    origins: parseOrigins(env, (setting, details) => new Misconfiguration(setting, details)),
     sessionTtlMs: 1000 * wholeNumber("SESSION_TTL_SECONDS", env.SESSION_TTL_SECONDS, 1, 30 * 86_400),
     // Below 64 KiB a log could not even hold one write batch; a Durable Object holds 10 GB.
     retainedBytes: wholeNumber("RETAINED_BYTES", env.RETAINED_BYTES, 65_536, 2 ** 30),
@@ -136,14 +132,6 @@ export function parseConfig(env: Omit<Env, Binding>): Config {
     // The last one: a gateway without keys is up all the same, and one with another fault is not.
     keyring: new Keyring(apiKeys(env.API_KEYS, secrets.length > 0), secrets),
   };
-}
-
-function originUrl(value: string): string {
-  const url = URL.canParse(value) ? new URL(value) : undefined;
-  if (!url || !/^https?:$/.test(url.protocol) || url.search || url.hash) {
-    throw new Misconfiguration("ORIGIN_URL", ` must be an http or https URL without query, got "${value}"`);
-  }
-  return url.href.replace(/\/+$/, "");
 }
 
 /** `mayBeNone`: where keys can be issued, none need stand in the settings. */

@@ -1,6 +1,7 @@
 /** The settings and secrets of wrangler.toml. Only strings: tests in plain Node, without the Workers types, see them too. */
 declare namespace Cloudflare {
   interface Env {
+    ORIGINS?: string;
     ORIGIN_URL: string;
     ORIGIN_API_KEY?: string;
     API_KEYS?: string;

@@ -7,6 +7,8 @@
 export const CONVERSATION_HEADER = "X-Conversation-Id";
 /** On every stream answer: which session of the conversation these bytes belong to. Echo it as `session=` to fence. */
 export const SESSION_HEADER = "Holdfast-Session";
+/** Which origin answers; before its name, separated by commas, those that were asked first and did not take the request. */
+export const ORIGIN_HEADER = "Holdfast-Origin";
 /** Same key, same conversation: the POST joins the session that the first one started. */
 export const IDEMPOTENCY_HEADER = "Idempotency-Key";
 /** Set by the official OpenAI and Anthropic SDKs; above 0 the request is a retry the app did not ask for. */
@@ -63,6 +65,8 @@ export interface LookupRow {
   dropped_bytes: number;
   /** How often the gateway had to connect to the origin again for this session. */
   reattached: number;
+  /** The name of the origin that has the request; `null` before one is chosen. */
+  origin: string | null;
 }
 
 const U64_MAX = 0xffff_ffff_ffff_ffffn;

@@ -1,6 +1,6 @@
 /** A session as an HTTP answer: the stream from an offset, the finished JSON, or why there is neither. */
-import { ApiError, badRequest, type ErrorBody } from "../errors.ts";
-import { EVENT_STREAM, JSON_TYPE, SESSION_HEADER } from "../protocol.ts";
+import { ApiError, badRequest, type ErrorBody, errorResponse } from "../errors.ts";
+import { EVENT_STREAM, JSON_TYPE, ORIGIN_HEADER, SESSION_HEADER } from "../protocol.ts";
 import { readFrom } from "./session/reader.ts";
 import type { Session } from "./session/session.ts";
 import { contentTypeOf, type OriginRefusal, type StartFailure } from "./session/session-state.ts";
@@ -9,7 +9,7 @@ import { contentTypeOf, type OriginRefusal, type StartFailure } from "./session/
 export async function opening(session: Session): Promise<Response> {
   await untilSettled(session);
   const { state } = session.record;
-  return state.phase === "refused" ? refusal(state.failure) : await answer(session, 0);
+  return state.phase === "refused" ? refusal(session, state.failure) : await answer(session, 0);
 }
 
 /** The session's bytes from `from` on. A JSON answer comes when it is complete. */
@@ -33,9 +33,13 @@ export function answerHead(session: Session, from: number): Response {
 }
 
 /** The answer to a request that did not become a session. */
-function refusal(failure: StartFailure): Response {
-  if (failure instanceof ApiError) throw failure;
-  const { status, contentType, body } = failure;
+function refusal(session: Session, failure: StartFailure): Response {
+  const response = failure instanceof ApiError ? errorResponse(failure) : originRefusal(failure);
+  nameOrigins(response.headers, session);
+  return response;
+}
+
+function originRefusal({ status, contentType, body }: OriginRefusal): Response {
   return new Response(body, { status, headers: { "Content-Type": contentType, "Cache-Control": "no-store" } });
 }
 
@@ -72,8 +76,14 @@ function checkReadable(session: Session, from: number): void {
   if (offset < session.log.start || session.hasLost(offset)) throw badRequest("Stream offset lost, please restart");
 }
 
+/** The last one answers. */
+function nameOrigins(headers: Headers, { record }: Session): void {
+  if (record.origin !== undefined) headers.set(ORIGIN_HEADER, [...record.refusedBy, record.origin].join(", "));
+}
+
 function answerHeaders(session: Session): Headers {
   const headers = new Headers({ "Cache-Control": "no-store", [SESSION_HEADER]: session.record.session });
+  nameOrigins(headers, session);
   // Before the origin has answered, what the request asked for is all there is to go by.
   const contentType = contentTypeOf(session.record.state) ?? (session.isEventStream ? EVENT_STREAM : JSON_TYPE);
   headers.set("Content-Type", contentType);

@@ -7,7 +7,7 @@ import { DurableObject } from "cloudflare:workers";
 import { systemClock } from "../clock.ts";
 import { type Config, configOf } from "../config.ts";
 import { ApiError, badRequest, errorResponse, fenced, unknownSession } from "../errors.ts";
-import { Origin } from "../origin/origin.ts";
+import { type OriginPool, poolOf } from "../origin/pool.ts";
 import { type LookupRow, lookupMatches } from "../protocol.ts";
 import type { Standing } from "../tenant/messages.ts";
 import type { ActiveSession } from "./active-session.ts";
@@ -28,7 +28,7 @@ import { TenantReports, tenantLink } from "./tenant-reports.ts";
 
 export class Conversation extends DurableObject<Env> {
   readonly #config: Config;
-  readonly #origin: Origin;
+  readonly #origins: OriginPool;
   readonly #sessions: SessionStore;
   readonly #pendingStops: PendingStops;
   readonly #reports: TenantReports;
@@ -44,12 +44,13 @@ export class Conversation extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#config = configOf(env);
-    this.#origin = new Origin(this.#config.origin);
+    this.#origins = poolOf(this.#config.origins);
     const storage = storageOf(ctx.storage);
-    if (ctx.id.name === undefined) throw new Error("A conversation's object is found by its name");
-    this.#reports = new TenantReports(tenantLink(env.TENANT, ctx.id.name), env.USAGE);
-    this.#pendingStops = new PendingStops(storage.sql);
-    this.#sessions = new SessionStore(storage, this.#origin, this.#config, systemClock, {
+    const { name } = ctx.id;
+    if (name === undefined) throw new Error("A conversation's object is found by its name");
+    this.#reports = new TenantReports(tenantLink(env.TENANT, name), env.USAGE);
+    this.#pendingStops = new PendingStops(storage.sql, this.#origins.firstName);
+    this.#sessions = new SessionStore(name, storage, this.#origins, this.#config, systemClock, {
       onAccepted: (session) => this.#accepted(session),
       onEnd: (session) => this.#ended(session),
       onError: (session, error) => {
@@ -148,7 +149,7 @@ export class Conversation extends DurableObject<Env> {
       if (this.#unreadable) this.#sessions.deleteUnreadable();
       this.#unreadable = undefined;
       const slot = this.#pair.previous?.slot === 0 ? 1 : 0;
-      const member = this.#sessions.create(start, body, slot, remembered);
+      const member = this.#sessions.create(start, body, slot, before?.record, remembered);
       this.#change({ type: "begun", member });
       this.ctx.waitUntil(this.#run(member, "start"));
       return member;
@@ -180,7 +181,7 @@ export class Conversation extends DurableObject<Env> {
         if (verdict.end === "done") {
           session.finish("done");
         } else {
-          session.finish(failureCode(verdict.end), failureError(verdict.end, this.#config));
+          session.finish(failureCode(verdict.end), failureError(verdict.end, this.#config, session.record.origin));
           this.#freeSlot(member);
         }
         break;
@@ -247,17 +248,18 @@ export class Conversation extends DurableObject<Env> {
 
   /** I10: stops at the origin what the session that has ended began there; first of all, writes down that it must. */
   #freeSlot({ session, producer }: ActiveSession): void {
-    const { originId, abandonedIds } = session.record;
+    const { origin, originId, abandoned } = session.record;
+    const requests = origin === undefined ? abandoned : [...abandoned, { origin, originId }];
     const now = Date.now();
     const isAnswered = producer.close();
     const until = now + this.#config.maxGenerationMs;
-    this.#pendingStops.add([originId, ...abandonedIds], until, isAnswered ? 0 : now + STOP_GRACE_MS);
+    this.#pendingStops.add(requests, until, isAnswered ? 0 : now + STOP_GRACE_MS);
     this.#slotFreed = this.#retryStops();
     this.ctx.waitUntil(this.#slotFreed.then(() => this.#rearm()));
   }
 
   async #retryStops(): Promise<void> {
-    if (!this.#pendingStops.isEmpty) await this.#pendingStops.retry(this.#origin, Date.now());
+    if (!this.#pendingStops.isEmpty) await this.#pendingStops.retry((name) => this.#origins.get(name), Date.now());
     if (this.#pendingStops.isEmpty) await this.#reports.slotsFreed();
   }
 
@@ -292,9 +294,9 @@ export class Conversation extends DurableObject<Env> {
     const member = this.#memberOf(session);
     if (member) this.#change({ type: "accepted", member });
     // What an earlier connection may have brought to the origin after all is not wanted: this one has the answer.
-    const { abandonedIds } = session.record;
-    if (abandonedIds.length === 0) return;
-    this.#pendingStops.add(abandonedIds, Date.now() + this.#config.maxGenerationMs, 0);
+    const { abandoned } = session.record;
+    if (abandoned.length === 0) return;
+    this.#pendingStops.add(abandoned, Date.now() + this.#config.maxGenerationMs, 0);
     this.ctx.waitUntil(this.#retryStops());
   }
 

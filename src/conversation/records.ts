@@ -18,6 +18,7 @@
  *   none    before versions were written: read as 1
  *   1       the table as `create` makes it; a record is a JSON object (session/session-record.ts has both forms)
  *   2       the record's state is one value, and it remembers the sessions that were replaced
+ *   3       the record names the session's origin, and those of the requests that were sent before
  *
  * A change that a reader of the version before would misread takes the next number. In all versions the table is called
  * `log`, and has its versions in `origin_bytes` at the keys -1 and -2, so that an older gateway knows what it cannot read.
@@ -28,7 +29,7 @@ import type { Sql } from "./log/sql.ts";
 /** A row holds 2 MB at most on Cloudflare. */
 const PART_BYTES = 1_000_000;
 
-const VERSION = 2;
+const VERSION = 3;
 
 /** The sessions can be neither continued nor replayed: a newer gateway stored them, and was then rolled back. */
 export class StorageVersionError extends Error {

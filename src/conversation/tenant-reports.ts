@@ -95,8 +95,8 @@ export class TenantReports {
   async ended(session: Session, usage: SessionUsage, { current, ttlMs, holdsSlot }: Aftermath): Promise<void> {
     const { record, log } = session;
     const { tenant, conversation } = this.#link;
-    const { session: name, reattached } = record;
-    report({ tenant, session: name, usage, bytes: log.end, reattached }, this.#dataset);
+    const { session: name, origin, reattached } = record;
+    report({ tenant, session: name, origin, usage, bytes: log.end, reattached }, this.#dataset);
     if (holdsSlot) this.#holding.add(name);
     const bytes = current ? current.log.end - current.log.start : 0;
     await told(

@@ -5,10 +5,11 @@
  * What stands between us and the server (a tunnel, an ingress, a captive portal) may answer in its place. Only what has
  * llama-server's own shape counts as its word; all else says that it was not reached.
  */
-import type { OriginConfig } from "../config.ts";
 import { ApiError } from "../errors.ts";
 import { CONVERSATION_HEADER, EVENT_STREAM, LOOKUP_PATH, STREAM_PATH } from "../protocol.ts";
 import { isOwnError, readAtMost } from "./origin-answer.ts";
+import type { OriginConfig } from "./origins-config.ts";
+import { fetchOrigin } from "./transport.ts";
 
 /** llama-server answers short questions, and the head of a replay, at once; one that takes longer is not there. */
 const ANSWER_TIMEOUT_MS = 10_000;
@@ -40,9 +41,12 @@ export type Opening =
   /** The head of the answer. */
   | { readonly opened: Response }
   /** The origin's own error answer, or one that needs the owner: the request is over. */
-  | { readonly refused: { status: number; contentType: string; body: Uint8Array } | ApiError }
-  /** The origin's answer did not reach us; the origin may have the request. */
-  | { readonly noAnswer: ApiError };
+  | {
+      readonly refused: { status: number; contentType: string; body: Uint8Array } | ApiError;
+      readonly isUntaken: boolean;
+    }
+  /** The origin's answer did not reach us; the origin may have the request, unless it `isUntaken`. */
+  | { readonly noAnswer: ApiError; readonly isUntaken: boolean };
 
 /** By status, where the origin itself refuses to go on. */
 const ATTACH_REFUSALS: Readonly<Record<number, "unknown" | "lost" | "loading">> = {
@@ -66,15 +70,15 @@ export class Origin {
    * only `stop` ends it. Never throws.
    */
   async generate(path: string, body: Uint8Array, originId: string, signal: AbortSignal): Promise<Opening> {
-    const headers = this.#headers();
-    headers.set("Content-Type", "application/json");
+    const headers = new Headers({ "Content-Type": "application/json" });
     headers.set(CONVERSATION_HEADER, originId);
     try {
       const response = await this.#fetch(path, { method: "POST", headers, body, signal });
       const isAnswer = response.status === 200 && /^(text\/event-stream|application\/json)\b/.test(typeOf(response));
       return isAnswer ? { opened: response } : await notOpened(response);
     } catch (cause) {
-      return { noAnswer: originUnreachable(cause) };
+      // The runtime says the same of a connection that was refused and of one that broke later.
+      return { noAnswer: originUnreachable(cause), isUntaken: false };
     }
   }
 
@@ -91,7 +95,7 @@ export class Origin {
     try {
       const body = JSON.stringify({ conversation_ids: [originId] });
       const found = await inTime(async (signal): Promise<OriginSession> => {
-        const response = await this.#fetch(LOOKUP_PATH, { method: "POST", headers: this.#headers(), body, signal });
+        const response = await this.#fetch(LOOKUP_PATH, { method: "POST", body, signal });
         const text = new TextDecoder().decode(await readAtMost(response, MAX_ANSWER_BYTES));
         if (response.status === 200) return sessionIn(text);
         const hasNoLookup = (response.status === 404 || response.status === 405) && isOwnError(response.headers, text);
@@ -110,7 +114,7 @@ export class Origin {
     for (const path of [`${STREAM_PATH}?conv_id=${id}`, `${STREAM_PATH}/${id}`]) {
       try {
         const isDenied = await inTime(async (signal) => {
-          const response = await this.#fetchTwice(path, { method: "DELETE", headers: this.#headers(), signal });
+          const response = await this.#fetchTwice(path, { method: "DELETE", signal });
           const text = new TextDecoder().decode(await readAtMost(response, MAX_ANSWER_BYTES));
           if (response.status === 204 || response.status === 200) return false;
           if (response.status === 404 && isOwnError(response.headers, text)) return true;
@@ -136,9 +140,7 @@ export class Origin {
   async #attachTo(path: string, signal: AbortSignal): Promise<Attachment> {
     try {
       // The time is for the head only; the body may be silent for long.
-      const response = await inTime((late) =>
-        this.#fetch(path, { headers: this.#headers(), signal: AbortSignal.any([signal, late]) }),
-      );
+      const response = await inTime((late) => this.#fetch(path, { signal: AbortSignal.any([signal, late]) }));
       if (response.status === 200 && typeOf(response).startsWith(EVENT_STREAM)) {
         return { response };
       }
@@ -150,14 +152,8 @@ export class Origin {
     }
   }
 
-  #headers(): Headers {
-    const headers = new Headers();
-    if (this.#config.apiKey !== undefined) headers.set("Authorization", `Bearer ${this.#config.apiKey}`);
-    return headers;
-  }
-
   /** For idempotent requests: llama-server may just have closed the connection that the pool gave us. */
-  async #fetchTwice(path: string, init: RequestInit): Promise<Response> {
+  async #fetchTwice(path: string, init: RequestInit & { headers?: Headers }): Promise<Response> {
     const started = Date.now();
     try {
       return await this.#fetch(path, init);
@@ -167,13 +163,22 @@ export class Origin {
     }
   }
 
-  #fetch(path: string, init: RequestInit): Promise<Response> {
-    return fetch(this.#config.url + path, { ...init, redirect: "manual" });
+  #fetch(path: string, init: RequestInit & { headers?: Headers }): Promise<Response> {
+    return fetchOrigin(this.#config, path, { headers: new Headers(), ...init });
   }
 }
 
 function typeOf(response: Response): string {
   return response.headers.get("Content-Type") ?? "";
+}
+
+/**
+ * Whether a status says that the request never came to the origin: Cloudflare's for an origin that refuses the connection
+ * (521), does not acknowledge it (522), has no route (523), no TLS (525, 526) or no tunnel (530). Not 502, 504, 520 or 524:
+ * they are also what a request gets that the origin has.
+ */
+export function isUntaken(status: number): boolean {
+  return [521, 522, 523, 525, 526, 530].includes(status);
 }
 
 /** An answer to a request that is no answer of the model. */
@@ -182,13 +187,15 @@ async function notOpened(response: Response): Promise<Opening> {
   const body = await readAtMost(response, MAX_ANSWER_BYTES);
   if (isOwnError(headers, new TextDecoder().decode(body))) {
     // The client's key was right, or it would not have come so far: this one is about ours, and is not for the client.
-    if (status === 401) return { refused: keyRejected() };
-    return { refused: { status, contentType: typeOf(response), body } };
+    if (status === 401) return { refused: keyRejected(), isUntaken: true };
+    // A llama-server that loads its model takes no request.
+    return { refused: { status, contentType: typeOf(response), body }, isUntaken: status === 503 };
   }
   const message = `Something in front of the llama-server answered ${status} (${typeOf(response) || "no type"}) in its place`;
   const error = new ApiError(502, "origin_unreachable", message);
   // Turned away before the server, or sent elsewhere: nothing there has the request. Any other may be a tunnel's timeout.
-  return status < 500 ? { refused: error } : { noAnswer: error };
+  if (status < 500) return { refused: error, isUntaken: true };
+  return { noAnswer: error, isUntaken: isUntaken(status) };
 }
 
 /** The row of a lookup answer. */

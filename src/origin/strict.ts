@@ -2,9 +2,10 @@
  * The strict path's call of a llama-server: the request as the client sent it, the answer as the origin gave it, byte for
  * byte. The origin is not trusted with the client: of its headers only those listed go on, and it sends nobody elsewhere.
  */
-import type { OriginConfig } from "../config.ts";
 import { ApiError } from "../errors.ts";
 import { keyRejected, originUnreachable, STALE_CONNECTION_MS } from "./origin.ts";
+import type { OriginConfig } from "./origins-config.ts";
+import { fetchOrigin } from "./transport.ts";
 
 /** What a route and the request's body came to, in the gateway's own view. */
 export interface StrictRequest {
@@ -37,14 +38,12 @@ const PASSED_RESPONSE_HEADERS = [
 /** Throws ApiError 502 when the origin is not there, or answers with something that is no answer. */
 export async function forward(origin: OriginConfig, request: StrictRequest): Promise<Response> {
   const headers = new Headers();
-  if (origin.apiKey !== undefined) headers.set("Authorization", `Bearer ${origin.apiKey}`);
   for (const name of FORWARDED_REQUEST_HEADERS) {
     const value = request.headers.get(name);
     if (value !== null) headers.set(name, value);
   }
   const { method, signal, body } = request;
-  const init: RequestInit = { method, headers, signal, redirect: "manual", ...(body && { body }) };
-  const response = await fetchAnswer(origin.url + request.path, init);
+  const response = await fetchAnswer(origin, request.path, { method, headers, signal, ...(body && { body }) });
   if (!isAnswer(response.status)) {
     await response.body?.cancel();
     throw notAnAnswer(response.status);
@@ -61,7 +60,7 @@ function notAnAnswer(status: number): ApiError {
   // The client's key was right, or it would not have come so far: this 401 is about ours, and is not for the client.
   if (status === 401) return keyRejected();
   const what =
-    status >= 300 && status <= 399 ? "a redirect, which is not followed: set ORIGIN_URL to its end" : "no answer";
+    status >= 300 && status <= 399 ? "a redirect, which is not followed: set the origin's URL to its end" : "no answer";
   return new ApiError(502, "origin_unreachable", `The llama-server behind the gateway answered ${status}: ${what}`);
 }
 
@@ -80,17 +79,21 @@ function passedHeaders(headers: Headers): Headers {
  * 14,400 POSTs measured at 100 to 300 a second, docs/protocol.md) and the SDKs repeat a 502 by themselves; a prompt that
  * kills the server would do so again.
  */
-async function fetchAnswer(url: string, init: RequestInit): Promise<Response> {
+async function fetchAnswer(
+  origin: OriginConfig,
+  path: string,
+  init: RequestInit & { headers: Headers },
+): Promise<Response> {
   const isIdempotent = init.method === "GET" || init.method === "HEAD";
   const startedAt = Date.now();
   try {
-    return await fetch(url, init);
+    return await fetchOrigin(origin, path, init);
   } catch (cause) {
     const isStale = isIdempotent && Date.now() - startedAt < STALE_CONNECTION_MS && !init.signal?.aborted;
     if (!isStale) throw notReached(cause, init, startedAt);
   }
   try {
-    return await fetch(url, init);
+    return await fetchOrigin(origin, path, init);
   } catch (cause) {
     throw notReached(cause, init, startedAt);
   }

@@ -1,7 +1,9 @@
 /** llama.cpp's own web UI, as the origin serves it: its files, asked for with the gateway's key, and kept by browsers. */
-import type { OriginConfig } from "../config.ts";
 import { ApiError } from "../errors.ts";
 import { keyRejected, originUnreachable } from "./origin.ts";
+import type { OriginConfig } from "./origins-config.ts";
+import { poolOf } from "./pool.ts";
+import { fetchOrigin } from "./transport.ts";
 
 const FORWARDED_REQUEST_HEADERS = ["Accept", "If-None-Match", "If-Modified-Since"] as const;
 
@@ -16,12 +18,18 @@ const PASSED_RESPONSE_HEADERS = [
   "Last-Modified",
 ] as const;
 
-/** Of a GET or HEAD. Throws ApiError 502 when the origin is not there, refuses the gateway's key, or sends us elsewhere. */
-export async function webUiFile(origin: OriginConfig, request: Request, path: string): Promise<Response> {
+/**
+ * Of a GET or HEAD. Of several origins always the same one, as long as it is there: their builds may have other files. Throws
+ * ApiError 502 when it is not there, refuses the gateway's key, or sends us elsewhere.
+ */
+export async function webUiFile(origins: readonly OriginConfig[], request: Request, path: string): Promise<Response> {
+  const pool = poolOf(origins);
+  const [name = ""] = pool.rank({ model: undefined, key: "web UI" });
+  const origin = pool.get(name);
+  if (!origin) throw originUnreachable(new Error("There is no origin"));
   const headers = pick(request.headers, FORWARDED_REQUEST_HEADERS);
-  if (origin.apiKey !== undefined) headers.set("Authorization", `Bearer ${origin.apiKey}`);
   const { method, signal } = request;
-  const response = await fetch(origin.url + path, { method, headers, signal, redirect: "manual" }).catch((cause) => {
+  const response = await fetchOrigin(origin.config, path, { method, headers, signal }).catch((cause) => {
     throw originUnreachable(cause);
   });
   const { status, body } = response;

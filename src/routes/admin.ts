@@ -6,6 +6,7 @@ import { type Context, Hono } from "hono";
 import { showsKey } from "../auth.ts";
 import type { AppEnv } from "../context.ts";
 import { ApiError, badRequest, notFound } from "../errors.ts";
+import { originStatus } from "../origin/status.ts";
 import { readBody } from "../request/body.ts";
 import type { BodyShare } from "../request/body-budget.ts";
 import { askTenant } from "../tenant/ask-tenant.ts";
@@ -40,9 +41,15 @@ admin.post("/tenants/:tenant/keys", addKey);
 admin.patch("/tenants/:tenant/keys/:key", changeKey);
 admin.delete("/tenants/:tenant/keys/:key", removeKey);
 admin.get("/usage", usageOfAll);
+admin.get("/status", status);
 admin.all("*", () => {
   throw notFound();
 });
+
+/** What of the GPUs the owner wants to know. Asks every origin, now. */
+async function status(c: Context<AppEnv>): Promise<Response> {
+  return c.json({ origins: await originStatus(c.get("config").origins) });
+}
 
 async function listTenants(c: Context<AppEnv>): Promise<Response> {
   return c.json({ object: "list", data: await tenantNames(c) });

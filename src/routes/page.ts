@@ -39,7 +39,7 @@ export async function page(c: Context<AppEnv>, next: Next): Promise<Response | u
     const file = files[pathname];
     if (file && Object.hasOwn(files, pathname)) return answer(c, file);
   } else if (ORIGIN_UI.test(pathname)) {
-    return await webUiFile(configOf(c.env).origin, c.req.raw, pathname);
+    return await webUiFile(configOf(c.env).origins, c.req.raw, pathname);
   }
   await next();
   return undefined;

@@ -8,6 +8,8 @@ export interface SessionLine {
   readonly tenant: string;
   /** The session's public name; absent on the strict path. */
   readonly session?: string;
+  /** The name of the origin that had it; absent on the strict path, whose answer says it. */
+  readonly origin?: string | undefined;
   readonly usage: SessionUsage;
   /** Bytes of the answer, and connections to the origin after the first. */
   readonly bytes?: number;
@@ -32,7 +34,7 @@ export function report(line: SessionLine, dataset: Dataset | undefined): void {
 }
 
 /** Fields that are not known are left out. */
-export function logLine({ tenant, session, usage, bytes, reattached }: SessionLine): Record<string, unknown> {
+export function logLine({ tenant, session, origin, usage, bytes, reattached }: SessionLine): Record<string, unknown> {
   const { key, model, end, durationMs, firstByteMs, tokens } = usage;
   const { input, cached, output } = tokens ?? {};
   return {
@@ -41,6 +43,7 @@ export function logLine({ tenant, session, usage, bytes, reattached }: SessionLi
     key,
     model,
     session,
+    origin,
     end,
     input_tokens: input,
     cached_tokens: cached,

@@ -37,7 +37,7 @@ function causeOf(wrong: Record<string, string>): string {
 describe("the configuration", () => {
   it("turns the environment's strings into types", () => {
     const config = parseConfig(ENV);
-    expect(config.origin).toEqual({ url: "http://127.0.0.1:8080", apiKey: undefined });
+    expect(config.origins.map(({ name, url }) => `${name} ${url}`)).toEqual(["default http://127.0.0.1:8080"]);
     expect(config.sessionTtlMs).toBe(3_600_000);
     expect(config.extraRoutes).toEqual(["GET:/slots", "POST:/slots/*"]);
   });

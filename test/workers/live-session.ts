@@ -28,7 +28,9 @@ export function sessionOn(storage: DurableObjectStorage, sync: () => Promise<voi
   const record: SessionRecord = {
     session: "s",
     originId: "o",
-    abandonedIds: [],
+    origin: "default",
+    refusedBy: [],
+    abandoned: [],
     brokenRequests: 0,
     id: "c",
     path: "/v1/chat/completions",

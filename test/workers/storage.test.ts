@@ -27,7 +27,7 @@ describe("the table of a conversation", () => {
       records.save(1, "saved");
       expect(records.request(1)).toEqual(request);
       expect(records.request(0)).toBeUndefined();
-      expect(records.sessions()).toEqual([{ slot: 1, version: 2, record: "saved" }]);
+      expect(records.sessions()).toEqual([{ slot: 1, version: 3, record: "saved" }]);
       records.saveWithoutRequest(1, record);
       expect(records.request(1)).toBeUndefined();
       expect(count(storage, "true")).toBe(1);

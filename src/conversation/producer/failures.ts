@@ -3,22 +3,33 @@ import type { ErrorBody } from "../../errors.ts";
 import type { FailureCode } from "../../protocol.ts";
 import type { ProducerLimits } from "./watchdog.ts";
 
-/** `too_large`: a JSON answer over the retained size, which could not be collected whole; its readers see `too_long`. */
-export type Failure = FailureCode | "too_large";
+/**
+ * `too_large`: a JSON answer over the retained size, which could not be collected whole; its readers see `too_long`.
+ * `origin_gone`: the session's origin was taken out of the configuration; its readers see `origin_lost`.
+ */
+export type Failure = FailureCode | "too_large" | "origin_gone";
 
 export function failureCode(failure: Failure): FailureCode {
+  if (failure === "origin_gone") return "origin_lost";
   return failure === "too_large" ? "too_long" : failure;
 }
 
-export function failureError(failure: Failure, limits: ProducerLimits): ErrorBody {
-  const [code, message] = describe(failure, limits);
+/** `origin`: its name, for `origin_gone`. */
+export function failureError(failure: Failure, limits: ProducerLimits, origin?: string): ErrorBody {
+  const [code, message] = describe(failure, limits, origin);
   return { code, message, type: failureCode(failure) };
 }
 
-function describe(failure: Failure, limits: ProducerLimits): [code: number, message: string] {
+function describe(
+  failure: Failure,
+  limits: ProducerLimits,
+  origin: string | undefined,
+): [code: number, message: string] {
   switch (failure) {
     case "origin_lost":
       return [502, "The connection to the origin was lost and the rest of the answer cannot be recovered"];
+    case "origin_gone":
+      return [502, `The origin of this answer, ${origin}, is not in the gateway's configuration any more`];
     case "origin_truncated":
       return [502, "The origin ended the answer before it was complete"];
     case "origin_timeout":

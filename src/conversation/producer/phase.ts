@@ -7,22 +7,33 @@
  *           └─ head ─▶ reading     │  └── drop, no byte ───┼──────────────────┘  │
  *              restart ────────────┘                       └──────── drop ───────┘
  *
+ *  asking, finding ── the origin has not taken it, another one serves its model ─▶ asking that one
+ *
  *  no way on ─▶ refused · origin_lost · origin_truncated · interrupted
  *  a limit ─▶ origin_timeout · too_long · too_large       outside ─▶ ended_elsewhere (stopped, replaced)
  *
  * I9: a prompt is sent again only if no byte of an answer is stored, the request wanted a stream, and the origin said twice
- * that it knows nothing of it.
+ * that it knows nothing of it. It is sent to another origin only if no origin has accepted it and the one before did not take
+ * it: it said so, or whatever stands in front of it did, or the request's connection and all those that were to ask for it
+ * failed at once.
  */
 import type { StartFailure } from "../session/session-state.ts";
 import type { Failure } from "./failures.ts";
 
 /** Why the producer looks for the session at the origin. */
 export type Cause =
-  /** The request got no answer. `wasQuick`: the connection failed at once, so it met no origin. */
+  /** The request got no answer. `wasQuick`: the connection failed at once, so it met no origin that was there. */
   | { readonly kind: "no_answer"; readonly failure: StartFailure; readonly wasQuick: boolean }
   | { readonly kind: "restarted" }
   /** The connection ended before the answer. `bodyEnded`: cleanly. */
   | { readonly kind: "dropped"; readonly bodyEnded: boolean };
+
+/** Where a request goes once more. */
+export type Resend =
+  /** `hasBroken`: the one before broke on its way. */
+  | { readonly to: "same origin"; readonly hasBroken: boolean }
+  /** `isSure`: the one before has not taken it, by its own word; if not, what it may have is to be stopped. */
+  | { readonly to: "next origin"; readonly isSure: boolean };
 
 export type Verdict =
   | { readonly is: "ended"; readonly end: "done" | Failure }
@@ -30,8 +41,8 @@ export type Verdict =
   | { readonly is: "ended_elsewhere" };
 
 export type Phase =
-  /** `resend`: the request goes out once more; `hasBroken` if the one before broke on its way. */
-  | { readonly name: "asking"; readonly resend: { readonly hasBroken: boolean } | undefined }
+  /** `resend`: the request goes out once more. */
+  | { readonly name: "asking"; readonly resend: Resend | undefined }
   | { readonly name: "finding"; readonly cause: Cause }
   | { readonly name: "attaching"; readonly cause: Cause }
   /** `isFirst`: the request's own connection. */
@@ -40,8 +51,16 @@ export type Phase =
 
 export type Observation =
   | { readonly saw: "head" }
-  | { readonly saw: "refused"; readonly failure: StartFailure }
-  | { readonly saw: "no_answer"; readonly failure: StartFailure; readonly wasQuick: boolean }
+  /** `isUntaken`, here and below: the origin does not have the request, whatever it would have said to it. */
+  | { readonly saw: "refused"; readonly failure: StartFailure; readonly isUntaken: boolean }
+  | {
+      readonly saw: "no_answer";
+      readonly failure: StartFailure;
+      readonly wasQuick: boolean;
+      readonly isUntaken: boolean;
+    }
+  /** The session's origin is not in the configuration any more. */
+  | { readonly saw: "gone" }
   | { readonly saw: "known" | "unknown" | "unsupported" | "unreachable" | "lost" }
   /** The connection is over. `grew`: it brought whole events to the log. */
   | { readonly saw: "end"; readonly bodyEnded: boolean; readonly isComplete: boolean; readonly grew: boolean }
@@ -60,6 +79,8 @@ export interface Facts {
   readonly isAccepted: boolean;
   /** Bytes of the answer are in the log. */
   readonly hasBytes: boolean;
+  /** Another origin serves the model, and has not been asked. */
+  readonly hasNextOrigin: boolean;
 }
 
 /** The phase after `seen`. Throws on a pair that cannot be; `over` is final. */
@@ -67,6 +88,7 @@ export function next(phase: Phase, seen: Observation, facts: Facts): Phase {
   if (phase.name === "over") return phase;
   if (seen.saw === "limit") return ended(seen.end);
   if (seen.saw === "ended_elsewhere") return over({ is: "ended_elsewhere" });
+  if (seen.saw === "gone") return ended("origin_gone");
   switch (phase.name) {
     case "asking":
       return afterAsking(seen, facts);
@@ -86,8 +108,9 @@ function afterAsking(seen: Observation, facts: Facts): Phase {
     case "head":
       return { name: "reading", isFirst: true };
     case "refused":
-      return refused(seen.failure, facts);
+      return seen.isUntaken && mayMove(facts) ? moving(true) : refused(seen.failure, facts);
     case "no_answer":
+      if (seen.isUntaken && mayMove(facts)) return moving(true);
       return { name: "finding", cause: { kind: "no_answer", failure: seen.failure, wasQuick: seen.wasQuick } };
     default:
       throw impossible("asking", seen);
@@ -100,12 +123,13 @@ function afterFinding(cause: Cause, seen: Observation, facts: Facts): Phase {
       return facts.wantsStream ? { name: "attaching", cause } : giveUp(cause, facts, seen.saw);
     case "unknown":
       if (facts.wantsStream && facts.mayResend) {
-        return { name: "asking", resend: { hasBroken: cause.kind !== "restarted" } };
+        return { name: "asking", resend: { to: "same origin", hasBroken: cause.kind !== "restarted" } };
       }
       return giveUp(cause, facts, seen.saw);
     case "unsupported":
-    case "unreachable":
       return giveUp(cause, facts, seen.saw);
+    case "unreachable":
+      return metNoOrigin(cause) && mayMove(facts) ? moving(false) : giveUp(cause, facts, seen.saw);
     default:
       throw impossible("finding", seen);
   }
@@ -134,6 +158,20 @@ function afterReading(isFirst: boolean, seen: Observation, facts: Facts): Phase 
   // A clean end proves little on a way through proxies; a second one with nothing more to say proves it.
   const isAllThereIs = seen.bodyEnded && !isFirst && !seen.grew;
   return isAllThereIs ? ended("origin_truncated") : { name: "attaching", cause };
+}
+
+/** Once an origin has accepted the request its answer belongs there. */
+function mayMove({ hasNextOrigin, mayResend, isAccepted }: Facts): boolean {
+  return hasNextOrigin && mayResend && !isAccepted;
+}
+
+/** Whether the request's own connection failed at once: then further failures say that nobody is there to have it. */
+export function metNoOrigin(cause: Cause): boolean {
+  return cause.kind === "no_answer" && cause.wasQuick;
+}
+
+function moving(isSure: boolean): Phase {
+  return { name: "asking", resend: { to: "next origin", isSure } };
 }
 
 /** There is no way to the rest of the answer; `saw` is what the origin said of it, if it was asked. */

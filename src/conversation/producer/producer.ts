@@ -7,19 +7,31 @@
  */
 
 import type { Clock } from "../../clock.ts";
-import { type Attachment, type OriginCalls, type OriginSession, STALE_CONNECTION_MS } from "../../origin/origin.ts";
+import { type Attachment, type OriginSession, STALE_CONNECTION_MS } from "../../origin/origin.ts";
 import type { Session } from "../session/session.ts";
 import { contentTypeOf } from "../session/session-state.ts";
 import { Backoff } from "./backoff.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionReader } from "./connection-reader.ts";
 import { STOP_GRACE_MS } from "./pending-stops.ts";
-import { type Cause, type Facts, next, type Observation, type Phase, type Verdict } from "./phase.ts";
+import {
+  type Cause,
+  type Facts,
+  metNoOrigin,
+  next,
+  type Observation,
+  type Phase,
+  type Resend,
+  type Verdict,
+} from "./phase.ts";
+import type { Route } from "./route.ts";
 import type { ProducerLimits } from "./watchdog.ts";
 import { Watcher } from "./watcher.ts";
 
 /** After an immediate connection failure, how long to keep asking before answering 502. */
 const FIRST_CONTACT_MS = 5_000;
+/** The same before another origin is asked. Several tries: connections that the server has closed are not a server gone. */
+const MOVE_AFTER_MS = 500;
 /**
  * Between the two lookups that must both say "unknown" before a resend: llama-server lists a request only when it has read
  * it and made its prompt, and a gateway that was killed may have sent one just before.
@@ -40,7 +52,7 @@ const STABLE_CONNECTION_MS = 10_000;
 
 export class Producer {
   readonly #session: Session;
-  readonly #origin: OriginCalls;
+  readonly #route: Route;
   readonly #limits: ProducerLimits;
   readonly #clock: Clock;
   readonly #newId: () => string;
@@ -57,16 +69,16 @@ export class Producer {
   /** Set by the watchdog. */
   #limit: (Observation & { saw: "limit" })["end"] | undefined;
 
-  constructor(session: Session, origin: OriginCalls, limits: ProducerLimits, clock: Clock, newId: () => string) {
+  constructor(session: Session, route: Route, limits: ProducerLimits, clock: Clock, newId: () => string) {
     this.#session = session;
-    this.#origin = origin;
+    this.#route = route;
     this.#limits = limits;
     this.#clock = clock;
     this.#newId = newId;
     this.#reader = new ConnectionReader(session, clock);
     this.#isAnswered = contentTypeOf(session.record.state) !== undefined;
     this.#connection = new Connection(clock);
-    this.#watcher = new Watcher(session, this.#reader, this.#connection, origin, limits, clock, {
+    this.#watcher = new Watcher(session, this.#reader, this.#connection, route, limits, clock, {
       isAnswered: () => this.#isAnswered,
       giveUp: (end) => {
         this.#limit = end;
@@ -77,14 +89,17 @@ export class Producer {
 
   /** From the request, or from a restart of the object, to the answer's end. Called once. */
   async run(from: "start" | "restart"): Promise<Verdict> {
-    let phase: Phase =
-      from === "start" ? { name: "asking", resend: undefined } : { name: "finding", cause: { kind: "restarted" } };
+    // A session without an origin has not asked any.
+    const isUnsent = from === "start" || this.#session.record.origin === undefined;
+    let phase: Phase = isUnsent
+      ? { name: "asking", resend: undefined }
+      : { name: "finding", cause: { kind: "restarted" } };
     // A reader may have seen more than was stored; how much at most, the origin tells.
     if (from === "restart" && this.#isAnswered) this.#session.caughtUpAt(Number.POSITIVE_INFINITY);
     this.#watcher.start();
     try {
       while (phase.name !== "over") {
-        const seen = await this.#observe(phase);
+        const seen: Observation = this.#route.isGone ? { saw: "gone" } : await this.#observe(phase);
         phase = next(phase, this.#override() ?? seen, this.#facts());
       }
       return phase.verdict;
@@ -113,13 +128,14 @@ export class Producer {
   #facts(): Facts {
     const { record, log, isEventStream, request } = this.#session;
     const isWithinBounds =
-      record.abandonedIds.length + 1 < MAX_REQUESTS && record.brokenRequests < RESEND_PAUSES_MS.length;
+      record.abandoned.length + 1 < MAX_REQUESTS && record.brokenRequests < RESEND_PAUSES_MS.length;
     return {
       wantsStream: record.wantsStream,
       isEventStream,
       mayResend: request.isHeld && isWithinBounds,
       isAccepted: contentTypeOf(record.state) !== undefined,
       hasBytes: log.originBytes > 0,
+      hasNextOrigin: this.#route.next !== undefined,
     };
   }
 
@@ -138,37 +154,51 @@ export class Producer {
     }
   }
 
-  async #ask(resend: { hasBroken: boolean } | undefined): Promise<Observation> {
-    if (resend) {
-      const pauseMs = RESEND_PAUSES_MS[this.#session.record.brokenRequests] ?? 0;
-      await this.#connection.pause(resend.hasBroken ? pauseMs : 0);
-      if (!this.#session.isLive) return { saw: "ended_elsewhere" };
-      this.#session.prepareResend(this.#newId(), resend.hasBroken);
-    }
+  async #ask(resend: Resend | undefined): Promise<Observation> {
+    const failure = resend ? await this.#prepare(resend) : await this.#route.choose();
+    if (!this.#session.isLive) return { saw: "ended_elsewhere" };
+    if (failure) return { saw: "refused", failure, isUntaken: true };
     const { path, originId } = this.#session.record;
     const started = this.#clock.now();
     const request = this.#session.request.take();
-    const opening = await this.#connection.open((signal) => this.#origin.generate(path, request, originId, signal));
+    const opening = await this.#connection.open((signal) => this.#route.generate(path, request, originId, signal));
     if ("opened" in opening) {
       this.#isAnswered = true;
       this.#response = opening.opened;
       if (this.#session.isLive) this.#session.accept(opening.opened.headers.get("Content-Type") ?? "");
       return { saw: "head" };
     }
-    if ("refused" in opening) return { saw: "refused", failure: opening.refused };
+    const { isUntaken } = opening;
+    if ("refused" in opening) return { saw: "refused", failure: opening.refused, isUntaken };
     const wasQuick = this.#clock.now() - started < STALE_CONNECTION_MS;
-    return { saw: "no_answer", failure: opening.noAnswer, wasQuick };
+    return { saw: "no_answer", failure: opening.noAnswer, wasQuick, isUntaken };
+  }
+
+  /** Makes the request ready to be sent once more. */
+  async #prepare(resend: Resend): Promise<undefined> {
+    const { record } = this.#session;
+    if (resend.to === "same origin") {
+      const pauseMs = RESEND_PAUSES_MS[record.brokenRequests] ?? 0;
+      await this.#connection.pause(resend.hasBroken ? pauseMs : 0);
+      if (this.#session.isLive) this.#session.prepareResend(this.#newId(), resend.hasBroken);
+      return;
+    }
+    const { next } = this.#route;
+    if (next === undefined) throw new Error("A request moves only where there is another origin");
+    const { session, origin } = record;
+    console.log(JSON.stringify({ event: "next_origin", session, origin, next, isSure: resend.isSure }));
+    this.#session.move(next, this.#newId(), resend.isSure);
+    this.#backoff.reset();
   }
 
   /** Asks the origin what it knows of the session until it answers, or for a time that depends on the cause. */
   async #find(cause: Cause): Promise<Observation> {
-    const isQuick = cause.kind === "no_answer" && cause.wasQuick;
-    const deadline = this.#clock.now() + (isQuick ? FIRST_CONTACT_MS : this.#limits.reconnectMs);
+    const deadline = this.#clock.now() + this.#patienceMs(cause);
     // Where "unknown" would have the request sent again, the origin has to say it twice.
     let isSure = !this.#session.request.isHeld;
     for (;;) {
       await this.#connection.pause(Math.min(this.#backoff.next(), deadline - this.#clock.now()));
-      const found: OriginSession = await this.#origin.find(this.#session.record.originId);
+      const found: OriginSession = await this.#route.find(this.#session.record.originId);
       if (!this.#session.isLive) return { saw: "ended_elsewhere" };
       if (found.state === "known" && cause.kind === "restarted") this.#session.caughtUpAt(found.totalBytes);
       if (found.state === "unknown" && !isSure) {
@@ -178,6 +208,12 @@ export class Producer {
         return { saw: found.state };
       }
     }
+  }
+
+  /** How long to wait for the origin to say what it knows of the request. */
+  #patienceMs(cause: Cause): number {
+    if (!metNoOrigin(cause)) return this.#limits.reconnectMs;
+    return this.#route.next === undefined ? FIRST_CONTACT_MS : MOVE_AFTER_MS;
   }
 
   /** A new connection at the byte behind the last whole event, within the reconnect time. */
@@ -192,7 +228,7 @@ export class Producer {
       if (this.#override()) return { saw: "unreachable" };
       const cancel = this.#clock.after(Math.max(0, deadline - this.#clock.now()), () => this.#connection.cut());
       const attachment: Attachment = await this.#connection.open((signal) =>
-        this.#origin.attach(record.originId, log.originBytes, signal),
+        this.#route.attach(record.originId, log.originBytes, signal),
       );
       cancel();
       if (!this.#session.isLive) return { saw: "ended_elsewhere" };

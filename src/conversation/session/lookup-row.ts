@@ -4,7 +4,7 @@ import type { Session } from "./session.ts";
 import { endOf, isLive } from "./session-state.ts";
 
 export function lookupRow({ log, bodyStart, record }: Session): LookupRow {
-  const { id, session, startedAt, reattached, state } = record;
+  const { id, session, origin, startedAt, reattached, state } = record;
   return {
     conversation_id: id,
     is_done: !isLive(state),
@@ -15,5 +15,6 @@ export function lookupRow({ log, bodyStart, record }: Session): LookupRow {
     end: endOf(state),
     dropped_bytes: Math.max(0, log.start - bodyStart),
     reattached,
+    origin: origin ?? null,
   };
 }

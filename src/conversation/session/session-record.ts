@@ -1,7 +1,8 @@
 /**
  * What of a session survives a restart beside its log: one row of text. Times are Unix milliseconds.
  *
- * Version 1 (see records.ts) has the state in five fields. It is read, never written.
+ * Version 1 (see records.ts) has the state in five fields, versions 1 and 2 know of one origin only. They are read, never
+ * written.
  */
 import type { ErrorBody } from "../../errors.ts";
 import { isRouteFamily, type RouteFamily } from "../../families.ts";
@@ -18,6 +19,14 @@ export interface Replaced {
   readonly at: number;
 }
 
+/** A request as an origin knows it. */
+export interface OriginRequest {
+  /** The origin's name. */
+  readonly origin: string;
+  /** The conversation id that we sent there. */
+  readonly originId: string;
+}
+
 /** What does not change in the life of a session. */
 export interface SessionIdentity {
   /** Public name of the session, in the Holdfast-Session header. */
@@ -32,8 +41,9 @@ export interface SessionIdentity {
   readonly idempotencyKey: string | undefined;
   /** SHA-256 of the request body, hexadecimal. */
   readonly bodyHash: string;
-  /** The name of the key that it was asked for with, and the model that the request named: for usage. */
+  /** The name of the key that it was asked for with: for usage. */
   readonly key: string;
+  /** The model that the request named. */
   readonly model: string | undefined;
   readonly startedAt: number;
   /** The conversation's sessions that were replaced while live, the newest last. */
@@ -43,8 +53,12 @@ export interface SessionIdentity {
 export interface SessionRecord extends SessionIdentity {
   /** Private name of the session at the origin: the conversation id we send there. */
   readonly originId: string;
-  /** Private names under which the request was sent before, and of which the origin said that it knew nothing. */
-  readonly abandonedIds: readonly string[];
+  /** The name of the origin that has the request; `undefined`: none was chosen yet, and nothing sent. */
+  readonly origin: string | undefined;
+  /** Origins that were asked before that one, and did not take the request; the latest last. */
+  readonly refusedBy: readonly string[];
+  /** The requests as they were sent before, if an origin may have one of them in spite of what it said. */
+  readonly abandoned: readonly OriginRequest[];
   /** How many of the requests broke at the origin, or on the way to it, before a byte of an answer. */
   readonly brokenRequests: number;
   /** Connections to the origin after the first. */
@@ -57,13 +71,17 @@ export function encodeRecord(record: SessionRecord): string {
   return JSON.stringify(record);
 }
 
-/** Throws when the text is no record of that version. */
-export function decodeRecord(text: string, version: number): SessionRecord {
+/**
+ * `firstOrigin`: of the sessions from before origins had names. Throws when the text is no record of that version.
+ */
+export function decodeRecord(text: string, version: number, firstOrigin: string): SessionRecord {
   const fields: unknown = JSON.parse(text);
   if (!isFields(fields)) throw new Error("A session's record is no object");
-  if (version === 1) return decodeVersion1(fields);
+  const origins = version <= 2 ? decodeSingleOrigin(fields, firstOrigin) : decodeOrigins(fields);
+  if (version === 1) return decodeVersion1(fields, origins);
   return {
     ...decodeIdentity(fields),
+    ...origins,
     replaced: listOf(fields, "replaced", decodeReplaced),
     brokenRequests: numberOf(fields, "brokenRequests"),
     ...decodeProgress(fields),
@@ -71,7 +89,27 @@ export function decodeRecord(text: string, version: number): SessionRecord {
   };
 }
 
-function decodeVersion1(fields: Fields): SessionRecord {
+type Origins = Pick<SessionRecord, "origin" | "refusedBy" | "abandoned">;
+
+function decodeOrigins(fields: Fields): Origins {
+  return {
+    origin: optionalString(fields, "origin"),
+    refusedBy: listOf(fields, "refusedBy", String),
+    abandoned: listOf(fields, "abandoned", decodeOriginRequest),
+  };
+}
+
+function decodeOriginRequest(fields: unknown): OriginRequest {
+  if (!isFields(fields)) throw missing("list of abandoned requests");
+  return { origin: stringOf(fields, "origin"), originId: stringOf(fields, "originId") };
+}
+
+function decodeSingleOrigin(fields: Fields, origin: string): Origins {
+  const abandoned = listOf(fields, "abandonedIds", (id) => ({ origin, originId: String(id) }));
+  return { origin, refusedBy: [], abandoned };
+}
+
+function decodeVersion1(fields: Fields, origins: Origins): SessionRecord {
   const at = optionalNumber(fields, "completedAt") ?? 0;
   const contentType = optionalString(fields, "contentType");
   const end = fields.end;
@@ -83,7 +121,7 @@ function decodeVersion1(fields: Fields): SessionRecord {
   const bodyHash = optionalString(fields, "replacedHash");
   const startedAt = numberOf(fields, "startedAt");
   const replaced = bodyHash === undefined ? [] : [{ bodyHash, length: 0, at: startedAt }];
-  return { ...decodeIdentity(fields), replaced, brokenRequests: 0, ...decodeProgress(fields), state };
+  return { ...decodeIdentity(fields), ...origins, replaced, brokenRequests: 0, ...decodeProgress(fields), state };
 }
 
 function decodeIdentity(fields: Fields): Omit<SessionIdentity, "replaced"> {
@@ -104,10 +142,9 @@ function decodeIdentity(fields: Fields): Omit<SessionIdentity, "replaced"> {
   };
 }
 
-function decodeProgress(fields: Fields): Pick<SessionRecord, "originId" | "abandonedIds" | "reattached"> {
+function decodeProgress(fields: Fields): Pick<SessionRecord, "originId" | "reattached"> {
   return {
     originId: stringOf(fields, "originId"),
-    abandonedIds: listOf(fields, "abandonedIds", String),
     reattached: numberOf(fields, "reattached"),
   };
 }

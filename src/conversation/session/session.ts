@@ -18,7 +18,7 @@ import { Audience } from "./audience.ts";
 import { endFrame } from "./end-frame.ts";
 import { Keepalive } from "./keepalive.ts";
 import { KeptRequest } from "./kept-request.ts";
-import type { SessionRecord } from "./session-record.ts";
+import type { OriginRequest, SessionRecord } from "./session-record.ts";
 import {
   brokenFromOf,
   contentTypeOf,
@@ -148,9 +148,32 @@ export class Session {
     this.#replayFloor = 0;
     this.#update({
       originId,
-      abandonedIds: [...this.#record.abandonedIds, this.#record.originId],
+      abandoned: this.#withCurrentRequest(),
       brokenRequests: this.#record.brokenRequests + Number(hasBroken),
     });
+  }
+
+  /** The request is about to be sent for the first time. */
+  assign(origin: string): void {
+    this.#update({ origin });
+  }
+
+  /** The same as `prepareResend`, to another origin. `isSure`: the one before does not have the request. */
+  move(origin: string, originId: string, isSure: boolean): void {
+    const { origin: before, refusedBy, brokenRequests, abandoned } = this.#record;
+    this.#replayFloor = 0;
+    this.#update({
+      origin,
+      originId,
+      refusedBy: before === undefined ? refusedBy : [...refusedBy, before],
+      abandoned: isSure ? abandoned : this.#withCurrentRequest(),
+      brokenRequests: brokenRequests + Number(!isSure),
+    });
+  }
+
+  #withCurrentRequest(): readonly OriginRequest[] {
+    const { origin, originId, abandoned } = this.#record;
+    return origin === undefined ? abandoned : [...abandoned, { origin, originId }];
   }
 
   /** The producer has a new connection to the origin. */

@@ -7,6 +7,7 @@ import { SessionStore } from "../../../src/conversation/session-store.ts";
 import { oldAnswer, oldDump } from "../../support/old-storage.ts";
 import { NodeStorage } from "../support/node-storage.ts";
 import { known, ScriptedAnswer, ScriptedOrigin, UNKNOWN } from "../support/scripted-origin.ts";
+import { ScriptedOrigins } from "../support/scripted-origins.ts";
 import { Client, logText } from "../support/session-bench.ts";
 import { SimulatedClock, settle } from "../support/simulated-clock.ts";
 
@@ -19,7 +20,14 @@ const STORED_BYTES = 19_906;
 function restore(storage: NodeStorage, origin = new ScriptedOrigin()) {
   const clock = new SimulatedClock(THEN + 10_000);
   const ignore = { onAccepted: () => {}, onEnd: () => {}, onError: () => {} };
-  const restored = new SessionStore(storage, origin, LIMITS, clock, ignore).restore();
+  const restored = new SessionStore(
+    "alice/live",
+    storage,
+    new ScriptedOrigins({ default: origin }),
+    LIMITS,
+    clock,
+    ignore,
+  ).restore();
   if (restored instanceof StorageVersionError) throw restored;
   const [member, ...others] = restored;
   if (!member || others.length > 0) throw new Error("One session was stored");
@@ -66,7 +74,7 @@ describe("storage of the gateway before versions", () => {
       `attach 9d21f266-9832-422e-8fdb-245f7c413543 at ${STORED_BYTES}`,
     ]);
     expect(logText(member.session)).toBe(`${before}data: more\n\n${DONE}`);
-    expect(storage.sql.all("SELECT origin_bytes AS version FROM log WHERE key = -1")).toEqual([{ version: 2 }]);
+    expect(storage.sql.all("SELECT origin_bytes AS version FROM log WHERE key = -1")).toEqual([{ version: 3 }]);
     const again = restore(storage);
     expect(again.member.session.record).toEqual(member.session.record);
     expect(logText(again.member.session)).toBe(`${before}data: more\n\n${DONE}`);

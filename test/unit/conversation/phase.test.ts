@@ -35,6 +35,8 @@ type Outcome =
   | "attach"
   | "resend a broken one"
   | "resend"
+  | "ask the next origin"
+  | "ask the next origin, and stop the one before"
   | "refused by the origin"
   | "refused by us"
   | "ended elsewhere"
@@ -42,6 +44,7 @@ type Outcome =
   | "done"
   | "origin_lost"
   | "origin_truncated"
+  | "origin_gone"
   | "origin_timeout"
   | "too_long"
   | "too_large"
@@ -51,6 +54,8 @@ type Outcome =
 interface Case extends Facts {
   /** Of the cause: the connection failed at once. */
   readonly wasQuick: boolean;
+  /** Of what was seen: the origin does not have the request. */
+  readonly isUntaken: boolean;
   /** Of the cause, or of what was seen: the origin ended the body. */
   readonly bodyEnded: boolean;
   readonly isComplete: boolean;
@@ -69,14 +74,24 @@ const LIMIT: Cell = [
 /** Asked again only where the origin said unknown (twice: see producer.test.ts) and the request wanted a stream. */
 const RESEND = { wantsStream: true, mayResend: true };
 
+/** Sent to another origin only before an origin has accepted it, and if the one before does not have it (I9). */
+const MOVE = { mayResend: true, hasNextOrigin: true, isAccepted: false };
+const MOVE_UNTAKEN = { ...MOVE, isUntaken: true };
+/** The request's own connection failed at once, and those that were to ask for it did. */
+const MOVE_QUICK = { ...MOVE, wasQuick: true };
+
 const TABLE: Record<Situation, Record<Observation["saw"], Cell>> = {
   asking: {
     head: always("read the first"),
     refused: [
+      [MOVE_UNTAKEN, "ask the next origin"],
       [{ isAccepted: true }, "origin_lost"],
       [{}, "refused by the origin"],
     ],
-    no_answer: always("find after no answer"),
+    no_answer: [
+      [MOVE_UNTAKEN, "ask the next origin"],
+      [{}, "find after no answer"],
+    ],
     known: "impossible",
     unknown: "impossible",
     unsupported: "impossible",
@@ -84,6 +99,7 @@ const TABLE: Record<Situation, Record<Observation["saw"], Cell>> = {
     lost: "impossible",
     end: "impossible",
     limit: LIMIT,
+    gone: always("origin_gone"),
     ended_elsewhere: always("ended elsewhere"),
   },
   "finding after no answer": {
@@ -107,12 +123,14 @@ const TABLE: Record<Situation, Record<Observation["saw"], Cell>> = {
       [{}, "refused by us"],
     ],
     unreachable: [
+      [MOVE_QUICK, "ask the next origin, and stop the one before"],
       [{ isAccepted: true }, "origin_lost"],
       [{}, "refused by us"],
     ],
     lost: "impossible",
     end: "impossible",
     limit: LIMIT,
+    gone: always("origin_gone"),
     ended_elsewhere: always("ended elsewhere"),
   },
   "finding after a restart": {
@@ -133,6 +151,7 @@ const TABLE: Record<Situation, Record<Observation["saw"], Cell>> = {
     lost: "impossible",
     end: "impossible",
     limit: LIMIT,
+    gone: always("origin_gone"),
     ended_elsewhere: always("ended elsewhere"),
   },
   "finding after a drop": {
@@ -160,6 +179,7 @@ const TABLE: Record<Situation, Record<Observation["saw"], Cell>> = {
     lost: "impossible",
     end: "impossible",
     limit: LIMIT,
+    gone: always("origin_gone"),
     ended_elsewhere: always("ended elsewhere"),
   },
   "attaching after no answer": {
@@ -174,6 +194,7 @@ const TABLE: Record<Situation, Record<Observation["saw"], Cell>> = {
     lost: always("origin_lost"),
     end: "impossible",
     limit: LIMIT,
+    gone: always("origin_gone"),
     ended_elsewhere: always("ended elsewhere"),
   },
   "attaching after a restart": {
@@ -187,6 +208,7 @@ const TABLE: Record<Situation, Record<Observation["saw"], Cell>> = {
     lost: always("origin_lost"),
     end: "impossible",
     limit: LIMIT,
+    gone: always("origin_gone"),
     ended_elsewhere: always("ended elsewhere"),
   },
   "attaching after a drop": {
@@ -206,6 +228,7 @@ const TABLE: Record<Situation, Record<Observation["saw"], Cell>> = {
     ],
     end: "impossible",
     limit: LIMIT,
+    gone: always("origin_gone"),
     ended_elsewhere: always("ended elsewhere"),
   },
   "reading the request's own connection": {
@@ -225,6 +248,7 @@ const TABLE: Record<Situation, Record<Observation["saw"], Cell>> = {
       [{}, "attach"],
     ],
     limit: LIMIT,
+    gone: always("origin_gone"),
     ended_elsewhere: always("ended elsewhere"),
   },
   "reading another connection": {
@@ -245,6 +269,7 @@ const TABLE: Record<Situation, Record<Observation["saw"], Cell>> = {
       [{}, "attach"],
     ],
     limit: LIMIT,
+    gone: always("origin_gone"),
     ended_elsewhere: always("ended elsewhere"),
   },
   over: {
@@ -258,12 +283,13 @@ const TABLE: Record<Situation, Record<Observation["saw"], Cell>> = {
     lost: always("stays over"),
     end: always("stays over"),
     limit: always("stays over"),
+    gone: always("stays over"),
     ended_elsewhere: always("stays over"),
   },
 };
 
 /** Every combination of the booleans. */
-const CASES: readonly Case[] = Array.from({ length: 2 ** 9 }, (_, bits) => {
+const CASES: readonly Case[] = Array.from({ length: 2 ** 11 }, (_, bits) => {
   const bit = (at: number) => ((bits >> at) & 1) === 1;
   return {
     wantsStream: bit(0),
@@ -275,6 +301,8 @@ const CASES: readonly Case[] = Array.from({ length: 2 ** 9 }, (_, bits) => {
     bodyEnded: bit(6),
     isComplete: bit(7),
     grew: bit(8),
+    isUntaken: bit(9),
+    hasNextOrigin: bit(10),
     limit: "origin_timeout",
   };
 });
@@ -295,12 +323,15 @@ function phaseIn(situation: Situation, some: Case): Phase {
   return { name: "reading", isFirst: situation !== "reading another connection" };
 }
 
-function observation(saw: Observation["saw"], { wasQuick, bodyEnded, isComplete, grew, limit }: Case): Observation {
+function observation(
+  saw: Observation["saw"],
+  { wasQuick, isUntaken, bodyEnded, isComplete, grew, limit }: Case,
+): Observation {
   switch (saw) {
     case "refused":
-      return { saw, failure: THEIRS };
+      return { saw, failure: THEIRS, isUntaken };
     case "no_answer":
-      return { saw, failure: OURS, wasQuick };
+      return { saw, failure: OURS, wasQuick, isUntaken };
     case "end":
       return { saw, bodyEnded, isComplete, grew };
     case "limit":
@@ -314,7 +345,8 @@ function nameOf(before: Phase, phase: Phase): Outcome {
   switch (phase.name) {
     case "asking":
       if (!phase.resend) throw new Error("A request that is sent again is a resend");
-      return phase.resend.hasBroken ? "resend a broken one" : "resend";
+      if (phase.resend.to === "same origin") return phase.resend.hasBroken ? "resend a broken one" : "resend";
+      return phase.resend.isSure ? "ask the next origin" : "ask the next origin, and stop the one before";
     case "finding":
       return phase.cause.kind === "no_answer" ? "find after no answer" : "find after a drop";
     case "attaching":
@@ -378,7 +410,11 @@ describe("the producer's next phase", () => {
     const cause = { kind: "no_answer", failure: OURS, wasQuick: true } as const;
     expect(next({ name: "finding", cause }, { saw: "known" }, facts)).toEqual({ name: "attaching", cause });
     expect(
-      next({ name: "asking", resend: undefined }, { saw: "no_answer", failure: OURS, wasQuick: true }, facts),
+      next(
+        { name: "asking", resend: undefined },
+        { saw: "no_answer", failure: OURS, wasQuick: true, isUntaken: false },
+        facts,
+      ),
     ).toEqual({
       name: "finding",
       cause,

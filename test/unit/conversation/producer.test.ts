@@ -318,7 +318,7 @@ describe("a request whose connection breaks before the answer", () => {
     expect(pauses[0]).toBeLessThan(2_000);
     expect(pauses[1]).toBeGreaterThanOrEqual(2_500);
     expect(pauses[2]).toBeGreaterThanOrEqual(15_500);
-    expect(stage.session.record.abandonedIds).toEqual(["first", "id 2", "id 3"]);
+    expect(stage.session.record.abandoned.map(({ originId }) => originId)).toEqual(["first", "id 2", "id 3"]);
   });
 
   it("behind its head, four times, is origin_lost: its readers have an answer", async () => {

@@ -31,7 +31,9 @@ const state: fc.Arbitrary<SessionState> = fc.oneof(
 const record: fc.Arbitrary<SessionRecord> = fc.record({
   session: text,
   originId: text,
-  abandonedIds: fc.array(text),
+  origin: optional(text),
+  refusedBy: fc.array(text),
+  abandoned: fc.array(fc.record({ origin: text, originId: text })),
   brokenRequests: fc.nat(),
   id: text,
   path: text,
@@ -62,13 +64,13 @@ const VERSION_1 = {
   end: null,
 } as const;
 
-const decodeVersion1 = (fields: object) => decodeRecord(JSON.stringify({ ...VERSION_1, ...fields }), 1);
+const decodeVersion1 = (fields: object) => decodeRecord(JSON.stringify({ ...VERSION_1, ...fields }), 1, "attic");
 
 describe("a session's record", () => {
   it("is read as it was written", () => {
     fc.assert(
       fc.property(record, (written) => {
-        expect(decodeRecord(encodeRecord(written), 2)).toEqual(written);
+        expect(decodeRecord(encodeRecord(written), 3, "attic")).toEqual(written);
       }),
       { seed: 8, numRuns: 300 },
     );
@@ -76,7 +78,7 @@ describe("a session's record", () => {
 
   it("loses an error's type that no stored session can have", () => {
     const error = { code: 404, message: "", type: "not_found_error" } as const;
-    const { state } = decodeRecord(encodeRecord(recordOf({ state: endedState({ error }) })), 2);
+    const { state } = decodeRecord(encodeRecord(recordOf({ state: endedState({ error }) })), 3, "attic");
     expect(state).toMatchObject({ error: { code: 404, type: "server_error" } });
   });
 
@@ -85,7 +87,18 @@ describe("a session's record", () => {
     ["no object", "7"],
     ["null", "null"],
     ["no JSON", "{"],
-    ...["session", "originId", "abandonedIds", "brokenRequests", "id", "path", "family", "bodyHash", "startedAt"]
+    ...[
+      "session",
+      "originId",
+      "refusedBy",
+      "abandoned",
+      "brokenRequests",
+      "id",
+      "path",
+      "family",
+      "bodyHash",
+      "startedAt",
+    ]
       .concat(["reattached", "replaced", "state"])
       .map((name) => [`without ${name}`, JSON.stringify({ ...good, [name]: undefined })]),
     ["with a family of another gateway", JSON.stringify({ ...good, family: "embeddings" })],
@@ -95,15 +108,29 @@ describe("a session's record", () => {
     ["that ended at no time", JSON.stringify({ ...good, state: { phase: "ended", end: "done" } })],
     ["with replaced sessions of no form", JSON.stringify({ ...good, replaced: ["hash"] })],
   ])("is refused: %s", (_, garbage) => {
-    expect(() => decodeRecord(garbage ?? "", 2)).toThrow();
+    expect(() => decodeRecord(garbage ?? "", 3, "attic")).toThrow();
   });
+});
+
+it("of version 2 belongs to the one origin that there was", () => {
+  const { origin: _, refusedBy: __, abandoned: ___, ...version2 } = recordOf({ state: endedState() });
+  const text = JSON.stringify({ ...version2, abandonedIds: ["zeroth"] });
+  expect(decodeRecord(text, 2, "attic")).toEqual(
+    recordOf({
+      state: endedState(),
+      origin: "attic",
+      refusedBy: [],
+      abandoned: [{ origin: "attic", originId: "zeroth" }],
+    }),
+  );
 });
 
 describe("a record of version 1", () => {
   it("before the origin's answer", () => {
     expect(decodeVersion1({})).toEqual(
       recordOf({
-        abandonedIds: ["zeroth"],
+        origin: "attic",
+        abandoned: [{ origin: "attic", originId: "zeroth" }],
         path: "/v1/messages",
         family: "messages",
         startedAt: 5,
@@ -132,9 +159,9 @@ describe("a record of version 1", () => {
     expect(decodeVersion1({ replacedHash: "older" }).replaced).toEqual([{ bodyHash: "older", length: 0, at: 5 }]);
   });
 
-  it("is written as one of version 2", () => {
+  it("is written as one of version 3", () => {
     const read = decodeVersion1({ contentType: EVENTS, idempotencyKey: "k" });
-    expect(decodeRecord(encodeRecord(read), 2)).toEqual(read);
+    expect(decodeRecord(encodeRecord(read), 3, "cellar")).toEqual(read);
   });
 
   it("with an ending that is none is refused", () => {

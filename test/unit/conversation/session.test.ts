@@ -329,7 +329,8 @@ describe("a request that is sent again", () => {
     const { clock, storage, session } = newSession();
     session.prepareResend("second", true);
     session.prepareResend("third", false);
-    expect(session.record).toMatchObject({ originId: "third", abandonedIds: ["first", "second"], brokenRequests: 1 });
+    const abandoned = ["first", "second"].map((originId) => ({ origin: "default", originId }));
+    expect(session.record).toMatchObject({ origin: "default", originId: "third", abandoned, brokenRequests: 1 });
     storage.commit();
     const { session: restored } = crash({ storage, clock });
     expect(restored.record).toEqual(session.record);

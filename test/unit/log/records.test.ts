@@ -114,23 +114,23 @@ describe("the version of stored sessions", () => {
     const records = recordsOn(storage);
     expect(version()).toBeNull();
     records.save(1, "a");
-    expect(version()).toBe(2);
+    expect(version()).toBe(3);
     records.add(1, "b", noiseBytes(1));
-    expect(version()).toBe(2);
+    expect(version()).toBe(3);
     storage.sql.run("UPDATE log SET origin_bytes = NULL");
     records.saveWithoutRequest(1, "c");
-    expect(version()).toBe(2);
+    expect(version()).toBe(3);
   });
 
   it("that is newer is refused by name, and nothing of it is read or changed", () => {
     const storage = storageOfTheFirstVersion();
     const records = recordsOn(storage);
     records.add(0, "{}", noiseBytes(1));
-    storage.sql.run("UPDATE log SET origin_bytes = 3, record = 'unknown' WHERE key = -2");
+    storage.sql.run("UPDATE log SET origin_bytes = 4, record = 'unknown' WHERE key = -2");
     const refusal = records.sessions();
     expect(refusal).toBeInstanceOf(StorageVersionError);
     expect(refusal).toMatchObject({
-      message: "The conversation was stored in version 3; this gateway reads versions up to 2",
+      message: "The conversation was stored in version 4; this gateway reads versions up to 3",
     });
     expect(new LogRows(storage.sql, 1).last()?.offset).toBe(10);
   });

@@ -2,10 +2,12 @@
 
 import type { Verdict } from "../../../src/conversation/producer/phase.ts";
 import { Producer } from "../../../src/conversation/producer/producer.ts";
+import { Route } from "../../../src/conversation/producer/route.ts";
 import type { ProducerLimits } from "../../../src/conversation/producer/watchdog.ts";
 import type { Session } from "../../../src/conversation/session/session.ts";
 import type { SessionRecord } from "../../../src/conversation/session/session-record.ts";
 import { ScriptedOrigin } from "./scripted-origin.ts";
+import { ScriptedOrigins } from "./scripted-origins.ts";
 import { beginSession, Client, InstantStorage, logText, RETAINED_BYTES, restoreSession } from "./session-bench.ts";
 import { SimulatedClock, settle } from "./simulated-clock.ts";
 
@@ -19,10 +21,13 @@ const LIMITS: ProducerLimits = {
 export interface StageOptions {
   record?: Partial<SessionRecord>;
   limits?: Partial<ProducerLimits>;
+  /** Left out: one, the stage's own. */
+  origins?: ScriptedOrigins;
 }
 
 export class ProducerStage {
   readonly origin = new ScriptedOrigin();
+  readonly #origins: ScriptedOrigins;
   readonly #storage = new InstantStorage();
   readonly #limits: ProducerLimits;
   #clock = new SimulatedClock();
@@ -32,7 +37,8 @@ export class ProducerStage {
   #error: unknown;
   #ids = 1;
 
-  constructor({ record = {}, limits = {} }: StageOptions = {}) {
+  constructor({ record = {}, limits = {}, origins }: StageOptions = {}) {
+    this.#origins = origins ?? new ScriptedOrigins({ default: this.origin });
     this.#limits = { ...LIMITS, ...limits };
     this.#session = beginSession(this.#storage, this.#clock, record, '{"prompt":1}').session;
     this.#storage.commit();
@@ -123,7 +129,11 @@ export class ProducerStage {
     await settle();
   }
 
+  get #route(): Route {
+    return new Route(this.#session, this.#origins, "alice/c1", undefined);
+  }
+
   #newProducer(): Producer {
-    return new Producer(this.#session, this.origin, this.#limits, this.#clock, () => `id ${++this.#ids}`);
+    return new Producer(this.#session, this.#route, this.#limits, this.#clock, () => `id ${++this.#ids}`);
   }
 }

@@ -8,7 +8,9 @@ export function recordOf(fields: Partial<SessionRecord> = {}): SessionRecord {
   return {
     session: "s1",
     originId: "first",
-    abandonedIds: [],
+    origin: "default",
+    refusedBy: [],
+    abandoned: [],
     brokenRequests: 0,
     id: "c1",
     path: "/v1/chat/completions",

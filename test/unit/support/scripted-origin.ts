@@ -42,14 +42,15 @@ export function known(totalBytes = 0): OriginSession {
 }
 
 /** The connection broke before an answer. */
-export function noAnswer(): { noAnswer: ApiError } {
-  return { noAnswer: new ApiError(502, "origin_unreachable", "The connection was lost") };
+export function noAnswer(): Exclude<Opening, { opened: Response } | { refused: object }> {
+  return { noAnswer: new ApiError(502, "origin_unreachable", "The connection was lost"), isUntaken: false };
 }
 
 /** The origin's own error answer. */
 export function refused(status: number): Extract<Opening, { refused: object }> {
   return {
     refused: { status, contentType: "application/json", body: new TextEncoder().encode(`{"error":${status}}`) },
+    isUntaken: status === 503,
   };
 }
 

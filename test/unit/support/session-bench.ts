@@ -50,7 +50,7 @@ export function restoreSession(storage: NodeStorage, clock: Clock): Held | undef
   if (stored instanceof Error) throw stored;
   const [first] = stored;
   if (!first) return undefined;
-  const record = decodeRecord(first.record, first.version);
+  const record = decodeRecord(first.record, first.version, "default");
   const log = ReplayLog.restore(storage, SLOT, RETAINED_BYTES);
   return hold(storage, clock, record, log, records.holds(SLOT));
 }

@@ -146,6 +146,7 @@ function rowOf({ conversation, session }: LiveSession): LookupRow {
     end: "done",
     dropped_bytes: 0,
     reattached: 0,
+    origin: "default",
   };
 }
 

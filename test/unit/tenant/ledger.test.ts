@@ -38,6 +38,7 @@ function rowOf(conversation: string, session: string): LookupRow {
     end: "done",
     dropped_bytes: 0,
     reattached: 0,
+    origin: "default",
   };
 }
 
