@@ -16,6 +16,7 @@ import { exitCode, fail, misused, onEnd, readOptions } from "../tools/command-li
 import { type Gateway, gatewayOn, StorageInUse, startGateway } from "../tools/gateway.ts";
 import { ALL_ADDRESSES, LOOPBACK, lanAddresses, terminalQrCode } from "../tools/invitation.ts";
 import { ADMIN_KEY_FILE, KEY_SECRET_FILE, keptSecret } from "../tools/kept-secret.ts";
+import { type NamedOrigin, namedOrigin, originsSetting, secretsNamedIn } from "../tools/named-origins.ts";
 import { checkOrigin, originWarning } from "../tools/origin-check.ts";
 import { PortInUse, requireFreePort } from "../tools/ports.ts";
 import { wranglerVars } from "../tools/workerd-config.ts";
@@ -26,6 +27,7 @@ Runs the gateway on http://127.0.0.1:8787 in front of a llama-server.
 
   --origin URL       the llama-server. Without it: the one on http://127.0.0.1:8080 if it answers,
                      else a built-in demo origin with pre-written answers
+                     Several: --origin attic=URL --origin cellar=URL2, each with a name (docs/origins.md)
   --origin-key KEY   the API key that the llama-server was started with (--api-key)
   --port N           where the gateway listens (8787)
   --host ADDRESS     who can reach it: 127.0.0.1, this machine only (the default), or 0.0.0.0, every device in your
@@ -36,7 +38,7 @@ Runs the gateway on http://127.0.0.1:8787 in front of a llama-server.
 
 Environment: API_KEYS, more keys, as "tenant=key tenant2=key2"; ORIGIN_API_KEY, as --origin-key; ADMIN_KEY and KEY_SECRET,
 instead of those in the storage, with which npm run key issues keys; any setting of wrangler.toml's [vars] under its name,
-as in SESSION_TTL_SECONDS=600 npm start.
+as in SESSION_TTL_SECONDS=600 npm start; the secrets that ORIGINS names.
 Other users of this machine see --key and --origin-key in the list of processes. They do not see the environment: use
 ORIGIN_API_KEY, and API_KEYS="default=KEY" or the generated key.
 Without npm, from any folder: node scripts/bootstrap.mjs scripts/start.ts [options]
@@ -55,6 +57,8 @@ const HINT = "npm start -- --help shows the options.";
 
 interface Options {
   origin: string | undefined;
+  /** Given in its place. */
+  origins: NamedOrigin[];
   originKey: string | undefined;
   host: string;
   port: number;
@@ -94,8 +98,8 @@ async function main(): Promise<void> {
   await requireFreePort(options.port, options.host).catch(giveUp);
   makeStorage(options.storage);
   const key = clientKey(options);
-  const vars = await settings(options, key.value);
-  const origin = await chooseOrigin(options);
+  const { vars, secrets } = await settings(options, key.value);
+  const origin = await chooseOrigin(options, vars.ORIGINS);
   say("building the Worker …");
   const bundle = await buildBundle(join(options.storage, "bundle")).catch(giveUp);
 
@@ -105,7 +109,7 @@ async function main(): Promise<void> {
     origin: origin.url,
     originKey: options.originKey,
     apiKeys: apiKeys(key.value),
-    secrets: ownersSecrets(options.storage),
+    secrets,
     vars,
     host: options.host,
     port: options.port,
@@ -141,17 +145,28 @@ function apiKeys(key: string): string {
  * The variables that the environment sets in place of wrangler.toml's, if the Worker takes them: it would answer each
  * request with an error, but nobody reads that before the first one.
  */
-async function settings({ origin, originKey, storage }: Options, key: string): Promise<Record<string, string>> {
+async function settings(
+  { origin, origins, originKey, storage }: Options,
+  key: string,
+): Promise<{ vars: Record<string, string>; secrets: Record<string, string> }> {
   const inFile = wranglerVars(await readFile(join(ROOT, "wrangler.toml"), "utf8"));
-  const given = Object.fromEntries(
+  const given: Record<string, string> = Object.fromEntries(
     Object.keys(inFile).flatMap((name) => {
       const value = process.env[name];
       return value === undefined || name === "ORIGIN_URL" ? [] : [[name, value]];
     }),
   );
+  if (origins.length > 0) given.ORIGINS = originsSetting(origins, originKey && "ORIGIN_API_KEY");
   const owners = ownersSecrets(storage);
-  const secrets = { ...owners, API_KEYS: apiKeys(key), ...(originKey !== undefined && { ORIGIN_API_KEY: originKey }) };
-  const env: Record<string, string> = { ...inFile, ...given, ORIGIN_URL: origin ?? USUAL_LLAMA_SERVER, ...secrets };
+  const gateways = { ...owners, API_KEYS: apiKeys(key), ...(originKey !== undefined && { ORIGIN_API_KEY: originKey }) };
+  const named = Object.fromEntries(
+    secretsNamedIn(given.ORIGINS ?? "").flatMap((name) => {
+      const value = process.env[name];
+      return value === undefined || name in gateways ? [] : [[name, value]];
+    }),
+  );
+  const url = origin ?? USUAL_LLAMA_SERVER;
+  const env: Record<string, string> = { ...inFile, ...given, ORIGIN_URL: url, ...named, ...gateways };
   try {
     // Both are what wrangler.toml describes: a variable that is missing here is missing in the Worker too.
     parseConfig(env as Record<string, string> & Env);
@@ -159,7 +174,7 @@ async function settings({ origin, originKey, storage }: Options, key: string): P
     if (!(error instanceof Error && error.cause instanceof Error)) throw error;
     misused(error.cause.message);
   }
-  return given;
+  return { vars: given, secrets: { ...named, ...owners } };
 }
 
 function parseOptions(args: string[]): Options {
@@ -168,8 +183,13 @@ function parseOptions(args: string[]): Options {
     console.log(HELP);
     process.exit(0);
   }
-  if (given.origin !== undefined && !isOriginUrl(given.origin)) {
-    misused(`--origin must be an http or https URL like ${USUAL_LLAMA_SERVER}, got "${given.origin}"\n${HINT}`);
+  const origins = (given.origin ?? []).flatMap((option) => namedOrigin(option) ?? []);
+  const [origin, ...others] = (given.origin ?? []).filter((option) => namedOrigin(option) === undefined);
+  if (origin !== undefined && !isOriginUrl(origin)) {
+    misused(`--origin must be an http or https URL like ${USUAL_LLAMA_SERVER}, got "${origin}"\n${HINT}`);
+  }
+  if (origin !== undefined && origins.length + others.length > 0) {
+    misused(`Of several origins each needs a name, as in --origin attic=${origin}\n${HINT}`);
   }
   const port = Number(given.port);
   if (!/^[0-9]+$/.test(given.port) || port < 1 || port > 65_535) {
@@ -181,11 +201,13 @@ function parseOptions(args: string[]): Options {
       `--key must be printable ASCII without blanks and commas, because API_KEYS separates keys by them\n${HINT}`,
     );
   }
-  if (given.origin !== undefined && pointsHere(given.origin, port)) {
-    misused(`--origin ${given.origin} is this gateway itself; give the address of the llama-server\n${HINT}`);
+  const here = [origin, ...origins.map(({ url }) => url)].find((url) => url !== undefined && pointsHere(url, port));
+  if (here !== undefined) {
+    misused(`--origin ${here} is this gateway itself; give the address of the llama-server\n${HINT}`);
   }
   return {
-    origin: given.origin?.replace(/\/+$/, ""),
+    origin: origin?.replace(/\/+$/, ""),
+    origins,
     originKey: given["origin-key"] ?? process.env.ORIGIN_API_KEY,
     host: given.host,
     port,
@@ -199,7 +221,7 @@ function readArguments(args: string[]) {
     {
       args,
       options: {
-        origin: { type: "string" },
+        origin: { type: "string", multiple: true },
         "origin-key": { type: "string" },
         host: { type: "string", default: LOOPBACK },
         port: { type: "string", default: "8787" },
@@ -218,18 +240,22 @@ function isOriginUrl(value: string): boolean {
 }
 
 function pointsHere(origin: string, port: number): boolean {
-  const url = new URL(origin);
+  const url = URL.canParse(origin) ? new URL(origin) : undefined;
+  if (url === undefined) return false;
   const loopback = ["127.0.0.1", "localhost", "[::1]"].includes(url.hostname);
   return loopback && Number(url.port || (url.protocol === "https:" ? 443 : 80)) === port;
 }
 
-async function chooseOrigin({ origin, originKey, storage }: Options): Promise<Origin> {
+/** `several`: the setting ORIGINS, which counts before all else. */
+async function chooseOrigin({ origin, origins, originKey, storage }: Options, several?: string): Promise<Origin> {
+  if (several) {
+    const list = origins.map(({ name, url }) => `${name} ${url}`).join("\n            ");
+    const warnings = origins.map(({ url }) => warningOf(url, originKey));
+    const warning = Promise.all(warnings).then((all) => all.filter(Boolean).join("; ") || undefined);
+    return { url: origin ?? USUAL_LLAMA_SERVER, description: list || "those of ORIGINS in the environment", warning };
+  }
   if (origin !== undefined) {
-    // Asked while the bundle is built, which takes as long.
-    const warning = checkOrigin(origin, originKey, ORIGIN_CHECK_MS).then((state) =>
-      originWarning(origin, state, originKey !== undefined),
-    );
-    return { url: origin, description: origin, warning };
+    return { url: origin, description: origin, warning: warningOf(origin, originKey) };
   }
   const found = await checkOrigin(USUAL_LLAMA_SERVER, originKey, PROBE_MS);
   // Whatever else listens there, another gateway of ours too, does not call itself that.
@@ -249,6 +275,11 @@ async function chooseOrigin({ origin, originKey, storage }: Options): Promise<Or
             For real ones: npm start -- --origin http://HOST:PORT`,
     warning: Promise.resolve(undefined),
   };
+}
+
+/** Asked while the bundle is built, which takes as long. */
+async function warningOf(url: string, key: string | undefined): Promise<string | undefined> {
+  return originWarning(url, await checkOrigin(url, key, ORIGIN_CHECK_MS), key !== undefined);
 }
 
 interface ClientKey {
