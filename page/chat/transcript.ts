@@ -59,8 +59,8 @@ export class Transcript {
     this.#answer(message)?.update(isStopping);
   }
 
-  setConnection(message: Message, isLive: boolean): void {
-    this.#answer(message)?.setConnection(isLive);
+  setTrouble(message: Message, trouble: string | undefined): void {
+    this.#answer(message)?.setTrouble(trouble);
   }
 
   toEnd(): void {
