@@ -59,7 +59,6 @@ describe("the owner", () => {
     await person.ask("one");
     await person.whenDone();
     await person.ask("two");
-    await person.page.getByText("Trying again").waitFor();
     await person.page.getByText("A limit of your key is reached").waitFor({ timeout: 60_000 });
   });
 
