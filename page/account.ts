@@ -59,10 +59,14 @@ export function linkTo({ conversation, key }: { conversation?: string; key?: str
   return `${location.origin}/#${fields}`;
 }
 
-/** As the page makes them: anything else in a link would end up in headers. */
 function conversationIn(fields: URLSearchParams): string | undefined {
   const id = fields.get("c") ?? "";
-  return /^[\w.:-]{1,128}$/.test(id) ? id : undefined;
+  return isConversationId(id) ? id : undefined;
+}
+
+/** As the page makes them, and other clients: anything else, in a link or a file, would end up in headers. */
+export function isConversationId(id: unknown): id is string {
+  return typeof id === "string" && /^[\w.:-]{1,128}$/.test(id);
 }
 
 function nameOf(kind: KeyKind): string {

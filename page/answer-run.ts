@@ -8,7 +8,7 @@ import { type AnswerState, HoldfastError, type ResumingFetch } from "../src/clie
 import { CONVERSATION_HEADER, IDEMPOTENCY_HEADER, SESSION_HEADER } from "../src/protocol.ts";
 import { ChatStream, type Delta } from "./chat-stream.ts";
 import { errorIn, type Gateway } from "./gateway.ts";
-import { lossText, mayStillCome } from "./loss.ts";
+import { lossText, mayStillCome, troubleText } from "./loss.ts";
 import { requestBody } from "./request.ts";
 import {
   type AnswerFacts,
@@ -29,7 +29,8 @@ export interface RunListener {
   onDelta(delta: Delta): void;
   /** What was shown is read again from its first byte. */
   onRestart(): void;
-  onConnection(isLive: boolean): void;
+  /** Why nothing comes just now, in words; `undefined` when it does again. */
+  onTrouble(trouble: string | undefined): void;
   onChange(): void;
 }
 
@@ -167,7 +168,7 @@ export class AnswerRun {
 
   #observe(state: AnswerState): void {
     if (state.name === "ended") this.#how = state.how;
-    else if (!this.#hasLeft) this.#listener.onConnection(state.name === "live");
+    else if (!this.#hasLeft) this.#listener.onTrouble(state.name === "waiting" ? troubleText(state.cause) : undefined);
   }
 
   async #refused(response: Response): Promise<void> {

@@ -25,6 +25,12 @@ export function lossText(code: HoldfastErrorCode, message: string): string {
   return WITH_MESSAGE.has(code) ? `${LOSSES[code]}: ${message}` : LOSSES[code];
 }
 
+/** Why an answer has to wait, when it will be tried again: no network, or a refusal that passes. */
+export function troubleText(cause: unknown): string {
+  if (cause instanceof Error && "refusal" in cause) return `${cause.message}. Trying again …`;
+  return "No connection. The answer goes on at the gateway; this page keeps trying.";
+}
+
 /** Worth asking the gateway again for the same answer. */
 export function mayStillCome(code: HoldfastErrorCode): boolean {
   return code === "unreachable" || code === "unauthorised" || code === "too_many";

@@ -1,5 +1,6 @@
 /** The history as a JSON file, out of this browser and into another. */
 
+import { isConversationId } from "./account.ts";
 import { isRecord } from "./gateway.ts";
 import type { AnswerFacts, Conversation, Message, Store } from "./store.ts";
 
@@ -38,7 +39,7 @@ function merged(here: Conversation, file: Conversation): Conversation {
 }
 
 function conversationOf(item: unknown): Conversation | undefined {
-  if (!isRecord(item) || typeof item.id !== "string" || !Array.isArray(item.messages)) return undefined;
+  if (!isRecord(item) || !isConversationId(item.id) || !Array.isArray(item.messages)) return undefined;
   const { id, title, changedAt, messages, sessions } = item;
   return {
     id,

@@ -81,7 +81,7 @@ export class ChatPage implements ChatScreen {
     return {
       onDelta: (delta) => this.#transcript.append(message, delta),
       onRestart: () => this.#transcript.restart(message),
-      onConnection: (isLive) => this.#transcript.setConnection(message, isLive),
+      onTrouble: (trouble) => this.#transcript.setTrouble(message, trouble),
       onChange: () => this.#transcript.update(message, this.chat.isStopping),
     };
   }

@@ -77,6 +77,7 @@ export class Chat {
   }
 
   async open(id: string | undefined): Promise<void> {
+    if (id !== undefined && this.#run?.conversation.id === id) return;
     const before = this.#run;
     this.#run = undefined;
     void before?.leave();

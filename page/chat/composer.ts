@@ -30,7 +30,8 @@ export class Composer {
     aria: { label: "Pictures" },
   });
   readonly #attach = iconButton("image", "Attach a picture", () => this.#file.click());
-  readonly #button = el("button", { type: "submit", class: "send-button" });
+  readonly #stop = iconButton("stop", "Stop", () => this.#actions.stop(), "send-button is-stop");
+  readonly #send = el("button", { type: "submit", class: "send-button", title: "Send", aria: { label: "Send" } });
   #images: string[] = [];
   #isRunning = false;
   #takesImages = false;
@@ -41,10 +42,11 @@ export class Composer {
       "form",
       { class: "composer", aria: { label: "Ask" } },
       this.#pictures,
-      el("div", { class: "composer-row" }, this.#attach, this.#text, this.#button),
+      el("div", { class: "composer-row" }, this.#attach, this.#text, this.#stop, this.#send),
       this.#file,
     );
     this.element = form;
+    this.#send.append(iconOf("send"));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
@@ -88,10 +90,7 @@ export class Composer {
 
   #submit(): void {
     const text = this.#text.value.trim();
-    if (text === "" && this.#images.length === 0) {
-      if (this.#isRunning) this.#actions.stop();
-      return;
-    }
+    if (text === "" && this.#images.length === 0) return;
     const images = this.#images;
     this.#text.value = "";
     this.#images = [];
@@ -112,15 +111,10 @@ export class Composer {
     const { style } = this.#text;
     style.height = "auto";
     style.height = `${this.#text.scrollHeight}px`;
-    const isStop = this.#isRunning && this.#text.value.trim() === "";
-    const name = isStop ? "Stop" : "Send";
-    if (this.#button.title !== name) {
-      this.#button.title = name;
-      this.#button.setAttribute("aria-label", name);
-      this.#button.replaceChildren(iconOf(isStop ? "stop" : "send"));
-      this.#button.classList.toggle("is-stop", isStop);
-    }
-    this.#button.disabled = !isStop && this.#text.value.trim() === "" && this.#images.length === 0;
+    const isEmpty = this.#text.value.trim() === "" && this.#images.length === 0;
+    this.#stop.hidden = !this.#isRunning;
+    this.#send.hidden = this.#isRunning && isEmpty;
+    this.#send.disabled = isEmpty;
     try {
       sessionStorage.setItem(TEXT, this.#text.value);
     } catch {

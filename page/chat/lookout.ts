@@ -17,7 +17,7 @@ const EVERY_MS = 3_000;
 const LOOKED_UP_FOR_MS = 24 * 3_600_000;
 const MOST_LOOKED_UP = 100;
 
-const NOBODY: RunListener = { onDelta() {}, onRestart() {}, onConnection() {}, onChange() {} };
+const NOBODY: RunListener = { onDelta() {}, onRestart() {}, onTrouble() {}, onChange() {} };
 
 /** What it looks out for. */
 export interface Watched {

@@ -50,7 +50,7 @@ export class AnswerView implements MessageView {
   readonly #actions: MessageActions;
   readonly #buttons = el("div", { class: "message-actions" });
   #writer: MarkdownWriter;
-  #isLive = true;
+  #trouble: string | undefined;
   #hasEnded = false;
 
   constructor(message: Message, actions: MessageActions) {
@@ -85,8 +85,8 @@ export class AnswerView implements MessageView {
     this.#append({ text: this.message.text, thinking: this.message.thinking ?? "" });
   }
 
-  setConnection(isLive: boolean): void {
-    this.#isLive = isLive;
+  setTrouble(trouble: string | undefined): void {
+    this.#trouble = trouble;
     this.update(false);
   }
 
@@ -120,12 +120,7 @@ export class AnswerView implements MessageView {
     const { answer, text, thinking = "" } = this.message;
     if (isOpen && isStopping) return ["Stopping …"];
     const trouble = answer?.loss ? [el("p", { class: "loss" }, answer.loss)] : [];
-    if (isOpen && !this.#isLive) {
-      return [
-        ...trouble,
-        el("p", { class: "note" }, "No connection. The answer goes on at the gateway; this page keeps trying."),
-      ];
-    }
+    if (isOpen && this.#trouble !== undefined) return [...trouble, el("p", { class: "note" }, this.#trouble)];
     if (isOpen && text === "" && thinking === "") {
       return [
         ...trouble,

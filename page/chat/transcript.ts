@@ -17,6 +17,7 @@ export class Transcript {
   readonly #views = new Map<string, MessageView>();
   #conversationId: string | undefined;
   #follows = true;
+  #lastTop = 0;
 
   constructor(actions: MessageActions, empty: HTMLElement) {
     this.#actions = actions;
@@ -42,6 +43,8 @@ export class Transcript {
     this.#list.replaceChildren(...(note ? [note] : []), ...views.map(({ element }) => element));
     this.element.classList.toggle("is-empty", messages.length === 0 && !note);
     const kept = Number(sessionStorage.getItem(SCROLL + this.#conversationId) ?? -1);
+    this.#follows = kept < 0;
+    this.#lastTop = 0;
     if (kept >= 0) this.#scroller.scrollTop = kept;
     else this.toEnd();
     this.#observeScroll();
@@ -59,8 +62,8 @@ export class Transcript {
     this.#answer(message)?.update(isStopping);
   }
 
-  setConnection(message: Message, isLive: boolean): void {
-    this.#answer(message)?.setConnection(isLive);
+  setTrouble(message: Message, trouble: string | undefined): void {
+    this.#answer(message)?.setTrouble(trouble);
   }
 
   toEnd(): void {
@@ -92,7 +95,10 @@ export class Transcript {
 
   #observeScroll(): void {
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    this.#follows = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
+    // The text may have grown since the page scrolled itself: only a reader scrolls up.
+    if (scrollHeight - scrollTop - clientHeight < NEAR_END_PX) this.#follows = true;
+    else if (scrollTop < this.#lastTop) this.#follows = false;
+    this.#lastTop = scrollTop;
     this.#toEnd.hidden = this.#follows;
   }
 

@@ -46,13 +46,12 @@ function ownersSections(gateway: Gateway, key: string, onSignOut: () => void): H
 }
 
 function adminForm(onKey: () => void): HTMLElement {
-  const field = el("input", { type: "password", required: true, autocomplete: "off", id: "admin-key" });
+  const field = el("input", { type: "password", required: true, autocomplete: "off" });
   const error = el("p", { class: "loss", role: "alert" });
   const form = el(
     "form",
     { class: "inline-form" },
-    el("label", { htmlFor: "admin-key" }, "Admin key"),
-    field,
+    el("label", { class: "field" }, "Admin key", field),
     el("button", { type: "submit", class: "button" }, "Open"),
     error,
   );

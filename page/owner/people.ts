@@ -69,21 +69,17 @@ function addForm(gateway: Gateway, onChange: () => void): HTMLElement {
     required: true,
     pattern: "[A-Za-z0-9_.\\-]{1,64}",
     placeholder: "anna",
-    id: "new-person",
   });
   const device = el("input", {
     required: true,
     pattern: "[A-Za-z0-9_.\\-]{1,64}",
     placeholder: "phone",
-    id: "new-key",
   });
   const form = el(
     "form",
     { class: "inline-form" },
-    el("label", { htmlFor: "new-person" }, "Person"),
-    tenant,
-    el("label", { htmlFor: "new-key" }, "Key for"),
-    device,
+    el("label", { class: "field" }, "Person", tenant),
+    el("label", { class: "field" }, "Key for", device),
     el("button", { type: "submit", class: "button primary" }, "Make a key"),
   );
   form.addEventListener("submit", async (event) => {

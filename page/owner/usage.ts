@@ -7,6 +7,7 @@ const DAYS = 30;
 const HEIGHT = 120;
 const BAR = 10;
 const GAP = 4;
+const BASE = 2;
 
 interface Day {
   date: Date;
@@ -53,7 +54,7 @@ function plot(days: readonly Day[]): SVGElement {
     const output = (HEIGHT * day.output) / most;
     const input = (HEIGHT * day.input) / most;
     return [
-      svg("rect", { x, y: 0, width: BAR, height: HEIGHT, rx: 3, class: "bar-back" }),
+      svg("rect", { x, y: HEIGHT - BASE, width: BAR, height: BASE, class: "bar-base" }),
       svg("rect", { x, y: HEIGHT - output - input, width: BAR, height: input, rx: 2, class: "bar-input" }),
       svg("rect", { x, y: HEIGHT - output, width: BAR, height: output, rx: 2, class: "bar-output" }),
     ];

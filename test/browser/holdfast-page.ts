@@ -10,7 +10,7 @@ export const PHONE: BrowserContextOptions = {
 };
 
 /** Chromium's own words about a connection that was lost on purpose. */
-const NETWORK_NOISE = /^Failed to load resource: (?:net::ERR_|the server responded with a status of 40[149])/;
+const NETWORK_NOISE = /^Failed to load resource: (?:net::ERR_|the server responded with a status of (?:40[149]|429))/;
 
 export interface OpenOptions {
   url: string;

@@ -63,13 +63,14 @@ async function answer(
   asked.push(body);
   const { thinking = "", text, paceMs = 0 } = answers(textOf(body.messages.at(-1)));
   response.writeHead(200, { "Content-Type": "text/event-stream" });
-  const say = async (delta: Record<string, string>, finish: string | null = null) => {
-    response.write(`data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`);
+  const say = async (delta: Record<string, string>) => {
+    response.write(`data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason: null }] })}\n\n`);
     if (paceMs > 0) await sleep(paceMs);
   };
   for (const piece of pieces(thinking)) await say({ reasoning_content: piece });
   for (const piece of pieces(text)) await say({ content: piece });
-  await say({}, "stop");
+  const timings = { prompt_n: JSON.stringify(body.messages).length, predicted_n: pieces(text).length, cache_n: 0 };
+  response.write(`data: ${JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: "stop" }], timings })}\n\n`);
   response.end("data: [DONE]\n\n");
 }
 

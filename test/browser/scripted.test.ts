@@ -45,8 +45,11 @@ const HOSTILE = `<script>window.hit = 1</script> <img src=x onerror="window.hit 
 const ANSWERS: Readonly<Record<string, ScriptedAnswer>> = {
   kelp: { thinking: "The holdfast first. Then the rest.", text: KELP },
   hostile: { text: HOSTILE },
+  long: { text: `${"A line of a long answer.\n\n".repeat(150)}The end.`, paceMs: 1 },
   slow: { thinking: "Slowly now. ".repeat(5), text: "word ".repeat(400), paceMs: 25 },
 };
+
+const DISTANCE_TO_END = `(({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight)(document.querySelector(".scroller"))`;
 
 let browser: Browser;
 let origin: ScriptedOrigin;
@@ -84,6 +87,30 @@ describe("an answer", () => {
     await page.getByRole("button", { name: "Copy", exact: true }).and(page.locator(".copy-code")).click();
     await page.getByText("Copied").waitFor();
     expect(await page.evaluate("navigator.clipboard.readText()")).toContain('print("strong", 1_000');
+  });
+
+  it("is followed to its end while it is written, unless its reader scrolls up", async () => {
+    const { page } = await open({ context: PHONE });
+    const ask = async (question: string) => {
+      await page.getByLabel("Your question").fill(question);
+      await page.getByRole("button", { name: "Send" }).click();
+    };
+    await ask("long");
+    await page.locator(".answer:not(.live)").waitFor();
+    const toEnd = page.getByRole("button", { name: "To the newest" });
+    await page.getByText("The end.").waitFor();
+    expect(await page.evaluate(DISTANCE_TO_END)).toBeLessThan(60);
+    expect(await toEnd.isVisible()).toBe(false);
+
+    await ask("slow");
+    await page.locator(".answer.live .prose").getByText("word").waitFor();
+    await page.locator(".scroller").evaluate("(scroller) => { scroller.scrollTop = 100; }");
+    await toEnd.waitFor();
+    const shown = await page.locator(".answer.live .prose").textContent();
+    await until(async () => (await page.locator(".answer.live .prose").textContent()) !== shown, "it grows");
+    expect(await page.locator(".scroller").evaluate("(scroller) => scroller.scrollTop")).toBe(100);
+    await toEnd.tap();
+    await toEnd.waitFor({ state: "hidden" });
   });
 
   it("has its thinking folded away, also after a reload in the middle of it", async () => {

@@ -1,0 +1,94 @@
+/** The owner's view in a real Chromium: keys made, used, limited and removed, and what was used. */
+import type { Browser } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { KEY, Site } from "../support/site.ts";
+import { launchChromium } from "./chromium.ts";
+import { HoldfastPage, PHONE } from "./holdfast-page.ts";
+
+const ADMIN_KEY = "key-of-the-owner-for-tests";
+
+let browser: Browser;
+let site: Site;
+const pages: HoldfastPage[] = [];
+
+beforeAll(async () => {
+  browser = await launchChromium();
+});
+afterAll(() => browser.close());
+beforeEach(async () => {
+  site = await Site.start({ vars: { ADMIN_KEY, KEY_SECRET: "a-secret-of-32-characters-or-more" } });
+});
+afterEach(async () => {
+  try {
+    for (const page of pages.splice(0)) await page.close();
+  } finally {
+    await site.close();
+  }
+});
+
+describe("the owner", () => {
+  it("makes a key, whose link signs a phone in, and removes it again", async () => {
+    const { page } = await ownersView();
+    await page.getByLabel("Person").fill("anna");
+    await page.getByLabel("Key for").fill("phone");
+    await page.getByRole("button", { name: "Make a key" }).click();
+    await page.getByRole("img", { name: "The code of the sign-in link" }).waitFor();
+    const key = (await page.locator(".key-text").textContent()) ?? "";
+    await page.keyboard.press("Escape");
+
+    const phone = await open(`key=${key}`, PHONE);
+    await phone.ask("hello");
+    await phone.whenDone();
+
+    await page.getByRole("button", { name: "Remove the key phone of anna" }).click();
+    await page.getByRole("button", { name: "Remove", exact: true }).click();
+    await page.getByRole("button", { name: "Remove the key phone of anna" }).waitFor({ state: "detached" });
+    await phone.ask("hello again");
+    await phone.page.getByText("The gateway does not know this key any more").waitFor();
+  });
+
+  it("limits a person, who is told so", async () => {
+    const { page } = await ownersView();
+    const alice = page.locator(".person", { hasText: "alice" });
+    await alice.getByRole("button", { name: "no limits" }).click();
+    await page.getByLabel("Requests per minute").fill("1");
+    await page.getByRole("button", { name: "Save" }).click();
+    await alice.getByRole("button", { name: "rpm 1" }).waitFor();
+
+    const person = await open(`key=${KEY}`);
+    await person.ask("one");
+    await person.whenDone();
+    await person.ask("two");
+    await person.page.getByText("A limit of your key is reached").waitFor({ timeout: 60_000 });
+  });
+
+  it("is not everybody: a person sees their own usage, and a wrong admin key opens nothing", async () => {
+    const { page } = await open(`key=${KEY}`);
+    await page.getByLabel("Your question").fill("hello");
+    await page.getByRole("button", { name: "Send" }).click();
+    await page.locator(".answer:not(.live)").waitFor();
+    await page.getByRole("button", { name: "Usage" }).click();
+    await page.getByText("answers in 30 days").waitFor();
+    expect(await page.locator(".tile-value").first().textContent()).toBe("1");
+    await page.getByText("You run this gateway?").click();
+    await page.getByLabel("Admin key").fill(KEY);
+    await page.getByRole("button", { name: "Open" }).click();
+    await page.getByText("That is not the admin key.").waitFor();
+  });
+});
+
+async function ownersView(): Promise<HoldfastPage> {
+  const opened = await open(`key=${KEY}&owner`);
+  const { page } = opened;
+  await page.getByText("You run this gateway?").click();
+  await page.getByLabel("Admin key").fill(ADMIN_KEY);
+  await page.getByRole("button", { name: "Open" }).click();
+  await page.getByRole("heading", { name: "People and keys" }).waitFor();
+  return opened;
+}
+
+async function open(fragment: string, context = {}): Promise<HoldfastPage> {
+  const page = await HoldfastPage.open(browser, { url: site.front.url, fragment, context, body: { max_tokens: 10 } });
+  pages.push(page);
+  return page;
+}
