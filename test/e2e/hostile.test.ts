@@ -11,10 +11,11 @@ import {
   type Server,
   type ServerResponse,
 } from "node:http";
-import { type AddressInfo, connect } from "node:net";
+import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { until, within } from "../../tools/wait.ts";
+import { until } from "../../tools/wait.ts";
 import { send } from "../support/http.ts";
+import { sendRaw, statusesIn } from "../support/raw-socket.ts";
 import { KEY, OTHER_KEY, Site } from "../support/site.ts";
 
 const AUTHORIZED = `Authorization: Bearer ${KEY}`;
@@ -62,22 +63,10 @@ afterAll(async () => {
   await site.close();
 });
 
-/** Sends these bytes as they are, then FIN, and gives what comes back. */
+/** Sends these lines and this body as they are, and gives what comes back. */
 async function raw(lines: readonly string[], body = ""): Promise<{ status: number; answer: string }> {
-  const socket = connect({ port: Number(new URL(site.url).port), host: "127.0.0.1", allowHalfOpen: true });
-  let answer = "";
-  const closed = new Promise<void>((done) => {
-    socket.setEncoding("latin1").on("data", (text: string) => {
-      answer += text;
-    });
-    // "close" follows.
-    socket.on("error", () => {});
-    socket.on("end", () => socket.end());
-    socket.on("close", () => done());
-  });
-  socket.end(`${lines.join("\r\n")}\r\n\r\n${body}`, "latin1");
-  await within(closed, "the end of the connection");
-  return { status: Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1]), answer };
+  const answer = await sendRaw(site.url, `${lines.join("\r\n")}\r\n\r\n${body}`);
+  return { status: statusesIn(answer)[0] ?? Number.NaN, answer };
 }
 
 /** What the gateway printed while `act` ran. */

@@ -3,12 +3,12 @@
  *
  *   client ──▶ front proxy ──▶ gateway (workerd) ──▶ back proxy ──▶ origin
  */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildBundle, DIST } from "../../tools/bundle.ts";
-import { type Gateway, startGateway } from "../../tools/gateway.ts";
+import { type Gateway, type GatewayOptions, startGateway } from "../../tools/gateway.ts";
 import { FaultProxy } from "./fault-proxy.ts";
 import { send } from "./http.ts";
 import { startOrigin, type TestOrigin, type TestOriginOptions } from "./origin.ts";
@@ -38,6 +38,10 @@ interface StandIn {
 export interface SiteOptions extends TestOriginOptions {
   vars?: Record<string, string>;
   behind?: StandIn;
+  /** Starts something more between the gateway and the proxy behind it, whose URL it is given; returns its own. */
+  via?: (url: string, random: Random) => Promise<string>;
+  /** A file for all that the gateway prints; begun anew when it restarts. */
+  log?: string;
 }
 
 export class Site {
@@ -46,43 +50,51 @@ export class Site {
   readonly front: FaultProxy;
   readonly random: Random;
   readonly #originOptions: TestOriginOptions;
+  /** What the gateway takes for its origin. */
+  readonly #originUrl: string;
   /** The gateway's folder. */
   readonly storage: string;
   readonly #vars: Record<string, string>;
+  readonly #log: string | undefined;
   readonly #unexpected: string[] = [];
   #gateway: Gateway;
 
   private constructor(parts: {
     originOptions: TestOriginOptions;
+    originUrl: string;
     origin: TestOrigin;
     back: FaultProxy;
     front: FaultProxy;
     random: Random;
     storage: string;
     vars: Record<string, string>;
+    log: string | undefined;
     gateway: Gateway;
   }) {
     this.origin = parts.origin;
     this.#originOptions = parts.originOptions;
+    this.#originUrl = parts.originUrl;
     this.back = parts.back;
     this.front = parts.front;
     this.random = parts.random;
     this.storage = parts.storage;
     this.#vars = parts.vars;
+    this.#log = parts.log;
     this.#gateway = parts.gateway;
   }
 
   /** `behind`: a server to stand in for the origin. */
   static async start(options: SiteOptions = {}): Promise<Site> {
-    const { vars = {}, behind, ...originOptions } = options;
+    const { vars = {}, behind, via, log, ...originOptions } = options;
     const random = new Random();
     bundle ??= buildBundle(DIST);
     const storage = await mkdtemp(join(tmpdir(), "holdfast-e2e-"));
     const origin = behind ? standIn(behind) : await startOrigin(originOptions);
     const back = await FaultProxy.start(origin.url, random);
-    const gateway = await startOn(await bundle, back.url, storage, vars);
+    const originUrl = via ? await via(back.url, random) : back.url;
+    const gateway = await startOn({ bundle: await bundle, origin: originUrl, storage, vars, log });
     const front = await FaultProxy.start(gateway.url, random);
-    return new Site({ originOptions, origin, back, front, random, storage, vars, gateway });
+    return new Site({ originOptions, originUrl, origin, back, front, random, storage, vars, log, gateway });
   }
 
   get gateway(): Gateway {
@@ -99,7 +111,14 @@ export class Site {
     const { port } = this.#gateway;
     await this.#gateway.kill();
     this.#unexpected.push(...unexpectedNoise(this.#gateway.logs()));
-    this.#gateway = await startOn(await (bundle ?? buildBundle(DIST)), this.back.url, this.storage, this.#vars, port);
+    this.#gateway = await startOn({
+      bundle: await (bundle ?? buildBundle(DIST)),
+      origin: this.#originUrl,
+      storage: this.storage,
+      vars: this.#vars,
+      log: this.#log,
+      port,
+    });
   }
 
   /** A new origin at the place of the one that was killed: it remembers nothing. */
@@ -153,6 +172,17 @@ export class Site {
     return 1024 * Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${this.#gateway.pid}/status`, "utf8"))?.[1]);
   }
 
+  /** Open handles of the gateway's process. */
+  handles(): number {
+    return readdirSync(`/proc/${this.#gateway.pid}/fd`).length;
+  }
+
+  /** The files that hold the rows of an object each. */
+  databases(): string[] {
+    const files = readdirSync(join(this.storage, "state"), { recursive: true, encoding: "utf8" });
+    return files.filter((file) => file.endsWith(".sqlite"));
+  }
+
   async row(id: string): Promise<LookupRow | undefined> {
     return (await this.lookup([id]))[0];
   }
@@ -188,8 +218,8 @@ export function withoutPings(bytes: Buffer): string {
   return bytes.toString().replace(/(?<=^|\n\n):\n\n/g, "");
 }
 
-function startOn(bundle: string, origin: string, storage: string, vars: Record<string, string>, port?: number) {
-  return startGateway({ bundle, origin, apiKeys: `alice=${KEY} bob=${OTHER_KEY}`, storage, vars, port });
+function startOn(options: Omit<GatewayOptions, "apiKeys">) {
+  return startGateway({ ...options, apiKeys: `alice=${KEY} bob=${OTHER_KEY}` });
 }
 
 function standIn({ url, close }: StandIn): TestOrigin {

@@ -363,6 +363,15 @@ describe("without stream", () => {
     expect(await (await replay("json later")).text()).toBe(await (await post).text());
   });
 
+  it("a client that waits for the answer is told of the origin's refusal", async () => {
+    const refuse = { status: 422, message: "as asked" };
+    const post = chat("json refused", { headers_after_ms: 1_000, refuse }, { fields });
+    await until("the session is listed", async () => (await lookup(["json refused"])).length === 1);
+    const waiting = await replay("json refused");
+    expect(waiting.status).toBe(422);
+    expect(await waiting.text()).toBe(await (await post).text());
+  });
+
   it("a stop or a replacement is an error that no SDK retries", async () => {
     const stopped = chat("json stopped", { tokens: 500, pace_ms: 20 }, { fields });
     await until("the session is listed", async () => (await lookup(["json stopped"])).length === 1);
