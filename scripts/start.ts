@@ -1,7 +1,8 @@
 /**
- * npm start: the gateway on this machine, in front of a llama-server, or of the built-in demo origin where there is none.
+ * npm start, and the package's `holdfast`: the gateway on this machine, in front of a llama-server, or of the built-in
+ * demo origin where there is none.
  *
- *   options, settings ─▶ origin (given, found on port 8080, or the demo) ─▶ bundle ─▶ workerd ─▶ the page's address, and two curl commands
+ *   options, settings ─▶ origin (given, found on port 8080, or the demo) ─▶ bundle ─▶ workerd ─▶ how to try it
  *
  * Talks to nobody but the origin. Owns workerd and the demo origin: they end when we do, and go on at the next start.
  */
@@ -11,16 +12,17 @@ import { isIP } from "node:net";
 import { join, relative, resolve } from "node:path";
 import { startDemoOrigin } from "../demo/origin.ts";
 import { parseConfig } from "../src/config.ts";
-import { buildBundle, ROOT } from "../tools/bundle.ts";
+import { ROOT } from "../tools/bundle.ts";
 import { exitCode, fail, misused, onEnd, readOptions } from "../tools/command-line.ts";
 import { type Gateway, gatewayOn, StorageInUse, startGateway } from "../tools/gateway.ts";
 import { ALL_ADDRESSES, LOOPBACK, lanAddresses, terminalQrCode } from "../tools/invitation.ts";
+import { INVOCATION, workerBundle } from "../tools/invocation.ts";
 import { ADMIN_KEY_FILE, KEY_SECRET_FILE, keptSecret } from "../tools/kept-secret.ts";
 import { checkOrigin, originWarning } from "../tools/origin-check.ts";
 import { PortInUse, requireFreePort } from "../tools/ports.ts";
 import { wranglerVars } from "../tools/workerd-config.ts";
 
-const HELP = `Usage: npm start -- [options]
+const HELP = `Usage: ${INVOCATION.start} [options]
 
 Runs the gateway on http://127.0.0.1:8787 in front of a llama-server.
 
@@ -31,16 +33,15 @@ Runs the gateway on http://127.0.0.1:8787 in front of a llama-server.
   --host ADDRESS     who can reach it: 127.0.0.1, this machine only (the default), or 0.0.0.0, every device in your
                      networks, over plain HTTP: then a link and a code sign a phone in
   --key KEY          the API key that clients send, instead of the generated one
-  --storage DIR      where the conversations are kept (.holdfast in this project's folder)
+  --storage DIR      where the conversations are kept (${INVOCATION.storageInHelp})
   --help             this text
 
 Environment: API_KEYS, more keys, as "tenant=key tenant2=key2"; ORIGIN_API_KEY, as --origin-key; ADMIN_KEY and KEY_SECRET,
-instead of those in the storage, with which npm run key issues keys; any setting of wrangler.toml's [vars] under its name,
-as in SESSION_TTL_SECONDS=600 npm start.
+instead of those in the storage, with which ${INVOCATION.key} issues keys; any setting of wrangler.toml's [vars] under its name,
+as in SESSION_TTL_SECONDS=600.
 Other users of this machine see --key and --origin-key in the list of processes. They do not see the environment: use
 ORIGIN_API_KEY, and API_KEYS="default=KEY" or the generated key.
-Without npm, from any folder: node scripts/bootstrap.mjs scripts/start.ts [options]
-`;
+${INVOCATION.withoutNpm ? `Without npm, from any folder: ${INVOCATION.withoutNpm.start} [options]\n` : ""}`;
 
 const USUAL_LLAMA_SERVER = "http://127.0.0.1:8080";
 /** A server on this machine answers in a few milliseconds, unless it is busy loading a model. */
@@ -51,7 +52,7 @@ const ORIGIN_CHECK_MS = 2_000;
 const DEMO_PACE_MS = 60;
 const CONVERSATION = "hello";
 
-const HINT = "npm start -- --help shows the options.";
+const HINT = `${INVOCATION.start} --help shows the options.`;
 
 interface Options {
   origin: string | undefined;
@@ -71,7 +72,7 @@ interface Origin {
 
 await main().catch((error: Error) => {
   // A message of the system about a file needs no stack; anything else is a fault of ours.
-  if ("code" in error && "path" in error) fail(`${error.message}. Another folder: npm start -- --storage DIR`);
+  if ("code" in error && "path" in error) fail(`${error.message}. Another folder: ${INVOCATION.start} --storage DIR`);
   throw error;
 });
 
@@ -96,8 +97,7 @@ async function main(): Promise<void> {
   const key = clientKey(options);
   const vars = await settings(options, key.value);
   const origin = await chooseOrigin(options);
-  say("building the Worker …");
-  const bundle = await buildBundle(join(options.storage, "bundle")).catch(giveUp);
+  const bundle = await workerBundle(options.storage, say).catch(giveUp);
 
   say("starting workerd …");
   gateway = await startGateway({
@@ -204,7 +204,7 @@ function readArguments(args: string[]) {
         host: { type: "string", default: LOOPBACK },
         port: { type: "string", default: "8787" },
         key: { type: "string" },
-        storage: { type: "string", default: join(ROOT, ".holdfast") },
+        storage: { type: "string", default: INVOCATION.storage },
         help: { type: "boolean", short: "h", default: false },
       },
     },
@@ -246,7 +246,7 @@ async function chooseOrigin({ origin, originKey, storage }: Options): Promise<Or
   return {
     url: demo.url,
     description: `the built-in demo, no model: its answers are pre-written.
-            For real ones: npm start -- --origin http://HOST:PORT`,
+            For real ones: ${INVOCATION.start} --origin http://HOST:PORT`,
     warning: Promise.resolve(undefined),
   };
 }
@@ -303,6 +303,7 @@ over HTTPS nobody reads along, and the phone can install the page (README, "On C
 }
 
 /** With these the owner issues keys: npm run key. */
+/** With these the owner issues keys (scripts/key.ts). */
 function ownersSecrets(storage: string): Record<string, string> {
   return {
     ADMIN_KEY: process.env.ADMIN_KEY ?? kept(storage, ADMIN_KEY_FILE, "hfadmin-").value,
@@ -361,12 +362,13 @@ function say(line: string): void {
 }
 
 function giveUp(error: Error): never {
-  if (error instanceof PortInUse) return fail(`${error.message}. Another one: npm start -- --port ${error.port + 1}`);
+  if (error instanceof PortInUse)
+    return fail(`${error.message}. Another one: ${INVOCATION.start} --port ${error.port + 1}`);
   if (error instanceof StorageInUse) {
     const { url, pid } = error.by;
     return fail(
       `A gateway of this folder already runs at ${url} (process ${pid}). Use that one, or end it (Ctrl-C where it was ` +
-        "started); for a second one beside it: npm start -- --storage DIR --port N",
+        `started); for a second one beside it: ${INVOCATION.start} --storage DIR --port N`,
     );
   }
   return fail(error.message);
