@@ -302,7 +302,6 @@ This is plain HTTP: whoever is in this network can read along, keys too. Use it 
 over HTTPS nobody reads along, and the phone can install the page (README, "On Cloudflare").`;
 }
 
-/** With these the owner issues keys: npm run key. */
 /** With these the owner issues keys (scripts/key.ts). */
 function ownersSecrets(storage: string): Record<string, string> {
   return {
@@ -326,7 +325,7 @@ function welcome(url: string, origin: Origin, storage: string, key: ClientKey): 
   origin    ${origin.description}
   storage   ${shown(storage)}  (log: ${shown(join(storage, "gateway.log"))})
 ${key.line === undefined ? "" : `  API key   ${key.line}\n`}
-Chat in a browser. Reload the page in the middle of an answer, or close it and come back:
+Chat in a browser. In the middle of an answer reload the page (F5), or close it and come back:
 
   ${key.page(url)}
 
@@ -336,7 +335,8 @@ Or in a second terminal: start an answer and stop it half-way with Ctrl-C:
     -H 'Content-Type: application/json' -H 'X-Conversation-Id: ${CONVERSATION}' \\
     -d '${JSON.stringify(body)}'
 
-It goes on without you. Read all of it, from the first byte:
+It goes on without you. In the middle of it stop this gateway too (Ctrl-C here), and start it again: the answer goes on
+where it was. Read all of it, from the first byte:
 
   curl -N "${url}/v1/stream/${CONVERSATION}?from=0" -H ${key.header}`;
 }
