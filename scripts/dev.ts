@@ -12,9 +12,9 @@ const GRACE_MS = 3_000;
 if (!existsSync(join(ROOT, ".dev.vars")) && !existsSync(join(ROOT, ".env"))) {
   misused(`.dev.vars is missing: the development server reads its secrets there. Make it with
 
-  echo 'API_KEYS = "default=sk-for-development-only"' > .dev.vars
+  echo "API_KEYS=default=sk-$(openssl rand -hex 24)" > .dev.vars
 
-and add ORIGIN_API_KEY = "…" if your llama-server wants a key. Git ignores the file.
+and add ORIGIN_API_KEY=… if your llama-server wants a key. Git ignores the file.
 To just try the gateway, npm start needs no preparation.`);
 }
 

@@ -1,17 +1,18 @@
 /**
- * npm run key: the keys and limits of the people who use the gateway, through its /v1/admin routes.
+ * npm run key, and the package's `holdfast key`: the keys and limits of the people who use the gateway, through its
+ * /v1/admin routes.
  *
- * The gateway is the one that runs on the storage folder of `npm start`, or the one at --url; the owner's key is
- * ADMIN_KEY from the environment, or the one that `npm start` keeps in that folder. A new key is printed once: to standard
- * output, alone, so that it can be put into a file or a pipe.
+ * The gateway is the one that runs on the usual storage folder, or the one at --url; the owner's key is ADMIN_KEY from the
+ * environment, or the one that the gateway keeps in that folder. A new key is printed once: to standard output, alone, so
+ * that it can be put into a file or a pipe.
  */
-import { join, resolve } from "node:path";
-import { ROOT } from "../tools/bundle.ts";
+import { resolve } from "node:path";
 import { fail, misused, readOptions } from "../tools/command-line.ts";
 import { gatewayOn } from "../tools/gateway.ts";
+import { INVOCATION } from "../tools/invocation.ts";
 import { ADMIN_KEY_FILE, readSecret } from "../tools/kept-secret.ts";
 
-const HELP = `Usage: npm run key -- COMMAND [TENANT] [options]
+const HELP = `Usage: ${INVOCATION.key} COMMAND [TENANT] [options]
 
   add TENANT         a new key; prints it once
   list [TENANT]      the tenants, or the keys and limits of one
@@ -28,13 +29,12 @@ const HELP = `Usage: npm run key -- COMMAND [TENANT] [options]
   --models A,B       models that may be asked for; * stands for anything
                      \`none\` takes a limit away; add sets them for the key
   --url URL          the gateway (the one that runs on the storage folder)
-  --storage DIR      the storage folder of npm start (.holdfast in this project's folder)
+  --storage DIR      the gateway's storage folder (${INVOCATION.storageInHelp})
   --help             this text
 
 Environment: ADMIN_KEY, the owner's key, where it is not the one in the storage folder.
-Without npm: node scripts/bootstrap.mjs scripts/key.ts COMMAND …
-`;
-const HINT = "npm run key -- --help shows the commands.";
+${INVOCATION.withoutNpm ? `Without npm: ${INVOCATION.withoutNpm.key} COMMAND …\n` : ""}`;
+const HINT = `${INVOCATION.key} --help shows the commands.`;
 
 const USUAL_URL = "http://127.0.0.1:8787";
 const DEFAULT_NAME = "default";
@@ -76,7 +76,7 @@ const { values: options, positionals } = readOptions(
       body: { type: "string" },
       models: { type: "string" },
       url: { type: "string" },
-      storage: { type: "string", default: join(ROOT, ".holdfast") },
+      storage: { type: "string", default: INVOCATION.storage },
       help: { type: "boolean", short: "h", default: false },
     },
   },
@@ -94,7 +94,7 @@ async function main(): Promise<void> {
   if (more.length > 0) misused(`What is "${more.join(" ")}"?\n${HINT}`);
   if (command === "list") return tenant === undefined ? await listTenants() : show(await entryOf(tenant));
   if (command !== "add" && command !== "limits" && command !== "remove") misused(`No such command\n${HINT}`);
-  if (tenant === undefined) misused(`Whose key? npm run key -- ${command} TENANT\n${HINT}`);
+  if (tenant === undefined) misused(`Whose key? ${INVOCATION.key} ${command} TENANT\n${HINT}`);
   if (command === "add") await add(tenant);
   else if (command === "limits") await changeLimits(tenant);
   else await remove(tenant);
@@ -184,7 +184,7 @@ async function ask(method: string, path: string, body?: unknown): Promise<Fields
   const url = (options.url ?? gatewayOn(storage)?.url ?? USUAL_URL).replace(/\/+$/, "");
   const key = process.env.ADMIN_KEY ?? readSecret(storage, ADMIN_KEY_FILE);
   if (key === undefined)
-    throw new Error(`No ADMIN_KEY in the environment, and none in ${storage}: was npm start run there?`);
+    throw new Error(`No ADMIN_KEY in the environment, and none in ${storage}: was the gateway started there?`);
   const answer = await fetch(`${url}/v1/admin${path}`, {
     method,
     headers: { Authorization: `Bearer ${key}` },

@@ -1,7 +1,8 @@
 /**
- * npm start: the gateway on this machine, in front of a llama-server, or of the built-in demo origin where there is none.
+ * npm start, and the package's `holdfast`: the gateway on this machine, in front of a llama-server, or of the built-in
+ * demo origin where there is none.
  *
- *   options, settings ─▶ origin (given, found on port 8080, or the demo) ─▶ bundle ─▶ workerd ─▶ the page's address, and two curl commands
+ *   options, settings ─▶ origin (given, found on port 8080, or the demo) ─▶ bundle ─▶ workerd ─▶ how to try it
  *
  * Talks to nobody but the origin. Owns workerd and the demo origin: they end when we do, and go on at the next start.
  */
@@ -11,17 +12,18 @@ import { isIP } from "node:net";
 import { join, relative, resolve } from "node:path";
 import { startDemoOrigin } from "../demo/origin.ts";
 import { parseConfig } from "../src/config.ts";
-import { buildBundle, ROOT } from "../tools/bundle.ts";
+import { ROOT } from "../tools/bundle.ts";
 import { exitCode, fail, misused, onEnd, readOptions } from "../tools/command-line.ts";
 import { type Gateway, gatewayOn, StorageInUse, startGateway } from "../tools/gateway.ts";
 import { ALL_ADDRESSES, LOOPBACK, lanAddresses, terminalQrCode } from "../tools/invitation.ts";
+import { INVOCATION, workerBundle } from "../tools/invocation.ts";
 import { ADMIN_KEY_FILE, KEY_SECRET_FILE, keptSecret } from "../tools/kept-secret.ts";
 import { type NamedOrigin, namedOrigin, originsSetting, secretsNamedIn } from "../tools/named-origins.ts";
 import { checkOrigin, originWarning } from "../tools/origin-check.ts";
 import { PortInUse, requireFreePort } from "../tools/ports.ts";
 import { wranglerVars } from "../tools/workerd-config.ts";
 
-const HELP = `Usage: npm start -- [options]
+const HELP = `Usage: ${INVOCATION.start} [options]
 
 Runs the gateway on http://127.0.0.1:8787 in front of a llama-server.
 
@@ -33,16 +35,15 @@ Runs the gateway on http://127.0.0.1:8787 in front of a llama-server.
   --host ADDRESS     who can reach it: 127.0.0.1, this machine only (the default), or 0.0.0.0, every device in your
                      networks, over plain HTTP: then a link and a code sign a phone in
   --key KEY          the API key that clients send, instead of the generated one
-  --storage DIR      where the conversations are kept (.holdfast in this project's folder)
+  --storage DIR      where the conversations are kept (${INVOCATION.storageInHelp})
   --help             this text
 
 Environment: API_KEYS, more keys, as "tenant=key tenant2=key2"; ORIGIN_API_KEY, as --origin-key; ADMIN_KEY and KEY_SECRET,
-instead of those in the storage, with which npm run key issues keys; any setting of wrangler.toml's [vars] under its name,
-as in SESSION_TTL_SECONDS=600 npm start; the secrets that ORIGINS names.
+instead of those in the storage, with which ${INVOCATION.key} issues keys; any setting of wrangler.toml's [vars] under its name,
+as in SESSION_TTL_SECONDS=600; the secrets that ORIGINS names.
 Other users of this machine see --key and --origin-key in the list of processes. They do not see the environment: use
 ORIGIN_API_KEY, and API_KEYS="default=KEY" or the generated key.
-Without npm, from any folder: node scripts/bootstrap.mjs scripts/start.ts [options]
-`;
+${INVOCATION.withoutNpm ? `Without npm, from any folder: ${INVOCATION.withoutNpm.start} [options]\n` : ""}`;
 
 const USUAL_LLAMA_SERVER = "http://127.0.0.1:8080";
 /** A server on this machine answers in a few milliseconds, unless it is busy loading a model. */
@@ -53,7 +54,7 @@ const ORIGIN_CHECK_MS = 2_000;
 const DEMO_PACE_MS = 60;
 const CONVERSATION = "hello";
 
-const HINT = "npm start -- --help shows the options.";
+const HINT = `${INVOCATION.start} --help shows the options.`;
 
 interface Options {
   origin: string | undefined;
@@ -75,7 +76,7 @@ interface Origin {
 
 await main().catch((error: Error) => {
   // A message of the system about a file needs no stack; anything else is a fault of ours.
-  if ("code" in error && "path" in error) fail(`${error.message}. Another folder: npm start -- --storage DIR`);
+  if ("code" in error && "path" in error) fail(`${error.message}. Another folder: ${INVOCATION.start} --storage DIR`);
   throw error;
 });
 
@@ -100,8 +101,7 @@ async function main(): Promise<void> {
   const key = clientKey(options);
   const { vars, secrets } = await settings(options, key.value);
   const origin = await chooseOrigin(options, vars.ORIGINS);
-  say("building the Worker …");
-  const bundle = await buildBundle(join(options.storage, "bundle")).catch(giveUp);
+  const bundle = await workerBundle(options.storage, say).catch(giveUp);
 
   say("starting workerd …");
   gateway = await startGateway({
@@ -226,7 +226,7 @@ function readArguments(args: string[]) {
         host: { type: "string", default: LOOPBACK },
         port: { type: "string", default: "8787" },
         key: { type: "string" },
-        storage: { type: "string", default: join(ROOT, ".holdfast") },
+        storage: { type: "string", default: INVOCATION.storage },
         help: { type: "boolean", short: "h", default: false },
       },
     },
@@ -272,7 +272,7 @@ async function chooseOrigin({ origin, origins, originKey, storage }: Options, se
   return {
     url: demo.url,
     description: `the built-in demo, no model: its answers are pre-written.
-            For real ones: npm start -- --origin http://HOST:PORT`,
+            For real ones: ${INVOCATION.start} --origin http://HOST:PORT`,
     warning: Promise.resolve(undefined),
   };
 }
@@ -333,7 +333,7 @@ This is plain HTTP: whoever is in this network can read along, keys too. Use it 
 over HTTPS nobody reads along, and the phone can install the page (README, "On Cloudflare").`;
 }
 
-/** With these the owner issues keys: npm run key. */
+/** With these the owner issues keys (scripts/key.ts). */
 function ownersSecrets(storage: string): Record<string, string> {
   return {
     ADMIN_KEY: process.env.ADMIN_KEY ?? kept(storage, ADMIN_KEY_FILE, "hfadmin-").value,
@@ -356,7 +356,7 @@ function welcome(url: string, origin: Origin, storage: string, key: ClientKey): 
   origin    ${origin.description}
   storage   ${shown(storage)}  (log: ${shown(join(storage, "gateway.log"))})
 ${key.line === undefined ? "" : `  API key   ${key.line}\n`}
-Chat in a browser. Reload the page in the middle of an answer, or close it and come back:
+Chat in a browser. In the middle of an answer reload the page (F5), or close it and come back:
 
   ${key.page(url)}
 
@@ -366,7 +366,8 @@ Or in a second terminal: start an answer and stop it half-way with Ctrl-C:
     -H 'Content-Type: application/json' -H 'X-Conversation-Id: ${CONVERSATION}' \\
     -d '${JSON.stringify(body)}'
 
-It goes on without you. Read all of it, from the first byte:
+It goes on without you. In the middle of it stop this gateway too (Ctrl-C here), and start it again: the answer goes on
+where it was. Read all of it, from the first byte:
 
   curl -N "${url}/v1/stream/${CONVERSATION}?from=0" -H ${key.header}`;
 }
@@ -392,12 +393,13 @@ function say(line: string): void {
 }
 
 function giveUp(error: Error): never {
-  if (error instanceof PortInUse) return fail(`${error.message}. Another one: npm start -- --port ${error.port + 1}`);
+  if (error instanceof PortInUse)
+    return fail(`${error.message}. Another one: ${INVOCATION.start} --port ${error.port + 1}`);
   if (error instanceof StorageInUse) {
     const { url, pid } = error.by;
     return fail(
       `A gateway of this folder already runs at ${url} (process ${pid}). Use that one, or end it (Ctrl-C where it was ` +
-        "started); for a second one beside it: npm start -- --storage DIR --port N",
+        `started); for a second one beside it: ${INVOCATION.start} --storage DIR --port N`,
     );
   }
   return fail(error.message);

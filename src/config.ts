@@ -45,6 +45,9 @@ const LEAST_SECRET_LENGTH = 32;
 /** Shorter keys are guessed, or are another thing than the key: a name, a flag's value that slipped. */
 const LEAST_KEY_LENGTH = 16;
 
+/** Keys that we have published: whoever has read that would be let in. */
+const EXAMPLE_KEYS = ["sk-for-development-only"];
+
 /** The Config of these bindings, or what is wrong with them: settled once, and logged once, per isolate. */
 const parsed = new WeakMap<object, Config | Misconfiguration>();
 
@@ -160,6 +163,7 @@ function apiKeys(value: string | undefined, mayBeNone: boolean): Map<string, str
 
 /** A quote or a semicolon in it is a sign that the pairs were written for another program. */
 function keyProblem(key: string): string | undefined {
+  if (EXAMPLE_KEYS.includes(key)) return "is a published example; make one of your own: openssl rand -hex 24";
   if (/["'`;]/.test(key)) return "has a quote or a semicolon; pairs are separated by blanks or commas, without quotes";
   if (key.length < LEAST_KEY_LENGTH) return `has ${key.length} characters; the least is ${LEAST_KEY_LENGTH}`;
   return undefined;

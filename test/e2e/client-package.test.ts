@@ -1,13 +1,15 @@
 /** `npm pack` and what an app gets of it: in an empty folder, on each Node, in a browser's bundle, and as types. */
-import { execFile, spawnSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT } from "../../tools/bundle.ts";
 import { buildClient, CLIENT_LIMIT_BYTES, type ClientBundle } from "../../tools/client-package.ts";
+import { installPackage } from "../support/installed-package.ts";
+import { nodes } from "../support/nodes.ts";
 
 const run = promisify(execFile);
 
@@ -36,17 +38,16 @@ describe("the package", () => {
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "holdfast-package-"));
-    await run("npm", ["pack", "--pack-destination", folder, "--loglevel=error"], { cwd: ROOT });
-    const [tarball = ""] = await readdir(folder);
-    await writeFile(join(folder, "package.json"), '{"type":"module","private":true}');
+    await installPackage(folder);
     await writeFile(join(folder, "app.js"), APP);
     await writeFile(join(folder, "app.ts"), TYPED_APP);
-    await run("npm", ["install", "--offline", "--no-audit", "--no-fund", `./${tarball}`], { cwd: folder });
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  it("has no dependency", async () => {
-    expect((await readdir(join(folder, "node_modules"))).filter((name) => !name.startsWith("."))).toEqual(["holdfast"]);
+  it("has no dependency but workerd, which its command runs", async () => {
+    const installed = (await readdir(join(folder, "node_modules"))).filter((name) => !name.startsWith("."));
+    expect(installed.sort()).toEqual(["holdfast", "workerd"]);
+    expect(await readFile(join(folder, "node_modules/holdfast/lib/client.js"), "utf8")).not.toMatch(/workerd/);
   });
 
   it("holds built JavaScript and its types, and no source", async () => {
@@ -111,10 +112,3 @@ describe("the client's bundle", () => {
     expect(code).not.toMatch(/\bimport\b|cloudflare|sqlite|param:null|llama/i);
   });
 });
-
-/** The Node of the tests, and the one that the machine has. */
-function nodes(): string[] {
-  const outside = (process.env.PATH ?? "").split(delimiter).filter((folder) => !folder.includes("node_modules"));
-  const { stdout } = spawnSync("which", ["node"], { env: { ...process.env, PATH: outside.join(delimiter) } });
-  return [...new Set([process.execPath, stdout.toString().trim()])].filter(Boolean);
-}

@@ -1,8 +1,7 @@
 /**
  * `npm start` as a user meets it: what it prints is read, and the commands that it prints are run as they are.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -11,64 +10,13 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { startDemoOrigin } from "../../demo/origin.ts";
 import { freePort } from "../../tools/ports.ts";
 import { until, within } from "../../tools/wait.ts";
+import { Command } from "../support/command.ts";
 import { startOrigin, type TestOrigin } from "../support/origin.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 const READY = "Ctrl-C here stops the gateway";
 const DONE = "data: [DONE]\n\n";
 const USUAL_LLAMA_SERVER = "http://127.0.0.1:8080";
-
-/** A command in a process group of its own, and what it printed. */
-class Command {
-  stdout = "";
-  stderr = "";
-  readonly exited: Promise<number | null>;
-  readonly #child: ChildProcess;
-
-  constructor(file: string, args: string[], { env = {}, cwd = ROOT }: { env?: NodeJS.ProcessEnv; cwd?: string } = {}) {
-    // What the user's shell has set would change what is tested.
-    const { API_KEYS: _, ORIGIN_API_KEY: __, ...ours } = process.env;
-    this.#child = spawn(file, args, {
-      cwd,
-      env: { ...ours, ...env },
-      detached: true,
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => {
-      this.stdout += text;
-    });
-    this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      this.stderr += text;
-    });
-    this.exited = once(this.#child, "close").then(([code]) => code);
-  }
-
-  get pid(): number {
-    return this.#child.pid ?? Number.NaN;
-  }
-
-  async readUntil(text: string): Promise<this> {
-    await until(() => {
-      if (this.stdout.includes(text)) return true;
-      if (this.#child.exitCode === null) return false;
-      throw new Error(
-        `It ended with ${this.#child.exitCode}, without printing "${text}": ${this.stdout}${this.stderr}`,
-      );
-    }, `it prints "${text}"`);
-    return this;
-  }
-
-  /** As Ctrl-C in a terminal: everybody in the foreground gets it. */
-  interrupt(): void {
-    process.kill(-this.pid, "SIGINT");
-  }
-
-  /** One signal to the one process that was started, as by a service manager; returns its exit code. */
-  async signal(name: NodeJS.Signals): Promise<number | null> {
-    this.#child.kill(name);
-    return await within(this.exited, `its end after ${name}`);
-  }
-}
 
 let storage: string;
 let port: number;

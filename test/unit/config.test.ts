@@ -50,6 +50,7 @@ describe("the configuration", () => {
     ["API_KEYS", "a/b=key", /a tenant must be/],
     ["API_KEYS", "c2VjcmV0==", /the key of tenant "c2VjcmV0" has 1 characters; the least is 16/],
     ["API_KEYS", "a=only-15-letters", /the key of tenant "a" has 15 characters; the least is 16/],
+    ["API_KEYS", "a=sk-for-development-only", /the key of tenant "a" is a published example/],
     ["API_KEYS", `a="${K1}"`, /the key of tenant "a" has a quote or a semicolon/],
     ["API_KEYS", `a='${K1}'`, /has a quote or a semicolon/],
     ["API_KEYS", `a=${K1};b=${K2}`, /has a quote or a semicolon/],
