@@ -57,7 +57,7 @@ export class Misconfiguration extends ApiError {
   readonly setting: string;
 
   constructor(setting: string, details: string) {
-    super(500, "server_error", `The gateway's setting ${setting} is wrong; its log says how`, {
+    super(500, "server_error", `The gateway is misconfigured: ${setting} is wrong; see its log`, {
       cause: new Error(`${setting}${details}`),
     });
     this.setting = setting;
@@ -173,14 +173,14 @@ function apiKeys(value: string | undefined, mayBeNone: boolean): Map<string, str
 /** A quote or a semicolon in it is a sign that the pairs were written for another program. */
 function keyProblem(key: string): string | undefined {
   if (/["'`;]/.test(key)) return "has a quote or a semicolon; pairs are separated by blanks or commas, without quotes";
-  if (key.length < LEAST_KEY_LENGTH) return `has ${key.length} characters; the least is ${LEAST_KEY_LENGTH}`;
+  if (key.length < LEAST_KEY_LENGTH) return `has ${key.length} characters; the minimum is ${LEAST_KEY_LENGTH}`;
   return undefined;
 }
 
 function adminKey(value: string | undefined): string | undefined {
   if (!value) return undefined;
   if (value.length >= LEAST_KEY_LENGTH) return value;
-  throw new Misconfiguration("ADMIN_KEY", ` has ${value.length} characters; the least is ${LEAST_KEY_LENGTH}`);
+  throw new Misconfiguration("ADMIN_KEY", ` has ${value.length} characters; the minimum is ${LEAST_KEY_LENGTH}`);
 }
 
 /** One, or during a change two: the first signs, both verify. */
