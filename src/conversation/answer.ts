@@ -17,7 +17,7 @@ export async function answer(session: Session, from: number): Promise<Response> 
   if (!session.isEventStream) await untilEnded(session);
   const { state } = session.record;
   // The origin refused the request while this reader waited for its answer.
-  if (state.phase === "refused" && !session.isEventStream) return refusal(state.failure);
+  if (state.phase === "refused" && !session.isEventStream) return refusal(session, state.failure);
   checkReadable(session, from);
   if (session.isEventStream) return new Response(readFrom(session, from), { headers: answerHeaders(session) });
   const start = session.bodyStart + from;

@@ -11,7 +11,8 @@ afterEach(() => new Promise((done) => server.close(done)));
 async function startOrigin(status: number, contentType: string, body: string): Promise<Origin> {
   server = createServer((_, response) => void response.writeHead(status, { "content-type": contentType }).end(body));
   await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  return new Origin({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, apiKey: undefined });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return new Origin({ name: "o", url, via: undefined, models: [], weight: 1, apiKey: undefined, access: undefined });
 }
 
 describe("a stop that is answered", () => {

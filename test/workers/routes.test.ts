@@ -137,6 +137,17 @@ describe("an Idempotency-Key", () => {
   });
 });
 
+describe("a request's body", () => {
+  it("that is compressed is not unpacked: it is no JSON", async () => {
+    const fetched = originAnswers(() => new Response("{}"));
+    const packed = new Response('{"messages":[],"stream":true}').body?.pipeThrough(new CompressionStream("gzip"));
+    const body = await new Response(packed ?? null).arrayBuffer();
+    const headers = { "Content-Encoding": "gzip", "X-Conversation-Id": "packed" };
+    expect((await ask("POST", "/v1/chat/completions", { body, headers })).status).toBe(400);
+    expect(fetched).not.toHaveBeenCalled();
+  });
+});
+
 describe("a route that is not passed through", () => {
   it.each(["/tools", "/cors-proxy"])("%s is 403, in llama-server's words", async (path) => {
     const answer = await ask("GET", path);
@@ -191,7 +202,7 @@ describe("a gateway whose settings are wrong", () => {
       const answer = await app.request("http://gateway.test/v1/models", {}, bindings);
       expect(answer.status).toBe(500);
       expect(answer.headers.get("Access-Control-Allow-Origin")).toBe("*");
-      expect((await errorOf(answer)).message).toBe(`The gateway's setting ${setting} is wrong; its log says how`);
+      expect((await errorOf(answer)).message).toBe(`The gateway is misconfigured: ${setting} is wrong; see its log`);
     }
     expect(log).toHaveBeenCalledOnce();
   });
@@ -202,7 +213,7 @@ describe("a gateway whose settings are wrong", () => {
     expect(answer.status).toBe(500);
     expect(await errorOf(answer)).toEqual({
       code: 500,
-      message: "The gateway's setting ORIGIN_URL is wrong; its log says how",
+      message: "The gateway is misconfigured: ORIGIN_URL is wrong; see its log",
       type: "server_error",
     });
   });
