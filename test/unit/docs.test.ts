@@ -136,7 +136,7 @@ function routesInCode(): string[] {
       `${method.toUpperCase()} /v1/admin${path.replace(":tenant", "<tenant>").replace(":key", "<name>")}`,
   );
   const [, modelsPaths = ""] = /MODELS_PATHS = \[(.*)\]/.exec(read("src/routes/models.ts")) ?? [];
-  const models = quoted(modelsPaths).map((path) => `GET ${path}`);
+  const models = [...modelsPaths.matchAll(/"([^"]+)"/g)].map(([, path = ""]) => `GET ${path}`);
   const passed = [...read("src/routes/passthrough.ts").matchAll(/^ {2}\["(GET|POST)", "([^"]+)"\],/gm)].map(
     ([, method = "", path = ""]) => `${method} ${path}`,
   );
