@@ -38,7 +38,7 @@ export class Health {
     this.#suspectedAt = Number.NEGATIVE_INFINITY;
   }
 
-  /** A connection broke, or was refused: the runtime does not say which. */
+  /** A connection broke, or was refused: the runtime does not say which. Or a short answer did not come in time. */
   broke(now: number): void {
     const sinceMs = now - this.#suspectedAt;
     if (!this.isAvailable || (sinceMs >= SAME_MOMENT_MS && sinceMs < SUSPICION_MS)) this.failed(now);

@@ -21,6 +21,8 @@ import { fetchOrigin } from "./transport.ts";
 
 /** How long a list of models is believed: a router loads and unloads within minutes. */
 const LIST_TTL_MS = 15_000;
+/** When a list that came late is asked for again. */
+const LATE_LIST_MS = 1_000;
 /** A server on the way through a tunnel answers within a second; a request may be waiting for it. */
 const QUESTION_TIMEOUT_MS = 2_000;
 /** A thousand rows of a llama-server, with their details. */
@@ -29,6 +31,11 @@ const MAX_LIST_BYTES = 2_097_152;
 const ASK_AGAIN_MS = 50;
 /** How often a request looks whether another one has brought the first list. */
 const LOOK_AGAIN_MS = 20;
+
+interface ShortAnswer {
+  readonly status: number;
+  readonly text: string;
+}
 
 export class PooledOrigin implements OriginCalls {
   readonly config: OriginConfig;
@@ -87,8 +94,9 @@ export class PooledOrigin implements OriginCalls {
   /** Its list of models, `undefined` if it does not send one. */
   async askModels(): Promise<ModelList | undefined> {
     const answer = await this.ask("/v1/models");
-    if (!answer) {
-      this.failed();
+    if (typeof answer === "string") {
+      if (answer === "away") this.failed();
+      else this.#late();
       return undefined;
     }
     this.answered();
@@ -100,37 +108,42 @@ export class PooledOrigin implements OriginCalls {
 
   /** A connection to it broke: asks whether it is there at all. */
   async isThere(): Promise<boolean> {
-    const answer = await this.ask("/health");
-    if (!answer) this.failed();
-    return answer !== undefined;
+    const isAway = (await this.ask("/health")) === "away";
+    if (isAway) this.failed();
+    return !isAway;
   }
 
   /**
-   * A short question, `undefined` if the origin is not there: another server may answer in its place. Asked again where its
-   * connection fails at once: the server may just have closed it.
+   * A short question. `away`: the origin is not there; another server may answer in its place. Asked again where its connection
+   * fails at once: the server may just have closed it.
    */
-  async ask(path: string): Promise<{ status: number; text: string } | undefined> {
+  async ask(path: string): Promise<ShortAnswer | "away" | "late"> {
     const startedAt = this.#clock.now();
     let answer = await this.#askOnce(path);
-    if (!answer && this.#clock.now() - startedAt < STALE_CONNECTION_MS) {
+    if (answer === "away" && this.#clock.now() - startedAt < STALE_CONNECTION_MS) {
       await pause(this.#clock, ASK_AGAIN_MS, new AbortController().signal);
       answer = await this.#askOnce(path);
     }
-    return answer && answer.status < 500 ? answer : undefined;
+    return typeof answer !== "string" && answer.status >= 500 ? "away" : answer;
   }
 
-  /** `undefined`: refused, cut or timed out. */
-  async #askOnce(path: string): Promise<{ status: number; text: string } | undefined> {
+  async #askOnce(path: string): Promise<ShortAnswer | "away" | "late"> {
     const late = new AbortController();
     const cancel = this.#clock.after(QUESTION_TIMEOUT_MS, () => late.abort());
     try {
       const response = await fetchOrigin(this.config, path, { headers: new Headers(), signal: late.signal });
       return { status: response.status, text: new TextDecoder().decode(await readAtMost(response, MAX_LIST_BYTES)) };
     } catch {
-      return undefined;
+      return late.signal.aborted ? "late" : "away";
     } finally {
       cancel();
     }
+  }
+
+  /** A machine that is busy to the last core answers late, and is there: only the second time in a row counts. */
+  #late(): void {
+    this.#listDueAt = this.#clock.now() + LATE_LIST_MS;
+    this.#mark((now) => this.#health.broke(now));
   }
 
   /** A request was answered by the origin. */
@@ -186,6 +199,7 @@ export class PooledOrigin implements OriginCalls {
   async #check(): Promise<void> {
     const answer = await this.ask("/health");
     // A server without that route is there as well. A redirect or a refusal is not the server's.
-    if (answer && (answer.status < 300 || answer.status === 404)) await this.askModels();
+    if (typeof answer === "string") return;
+    if (answer.status < 300 || answer.status === 404) await this.askModels();
   }
 }

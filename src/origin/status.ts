@@ -29,7 +29,7 @@ async function statusOf(origin: PooledOrigin): Promise<OriginStatus> {
     state: origin.isAvailable ? "there" : "away",
     weight,
     models: list && Object.fromEntries(list.statuses),
-    slots: slots?.status === 200 ? slotsIn(slots.text) : undefined,
+    slots: typeof slots !== "string" && slots.status === 200 ? slotsIn(slots.text) : undefined,
   };
 }
 
