@@ -15,6 +15,8 @@ export interface FollowOptions {
   path?: string;
   /** Called with each new connection's answer: a chance to cut it. */
   onConnect?: (answer: Answer) => void;
+  /** The user has stopped it: what it has is all that it wants. */
+  isStopped?: () => boolean;
 }
 
 export interface Followed {
@@ -27,14 +29,14 @@ export interface Followed {
 const RETRY_MS = 25;
 
 export async function follow(options: FollowOptions): Promise<Followed> {
-  const { url, key, id, body, deadlineMs = 60_000, path = "/v1/chat/completions", onConnect } = options;
+  const { url, key, id, body, deadlineMs = 60_000, path = "/v1/chat/completions", onConnect, isStopped } = options;
   const headers = { authorization: `Bearer ${key}` };
   const deadline = Date.now() + deadlineMs;
   const parts: Buffer[] = [];
   let received = 0;
   let connections = 0;
   let isPosted = false;
-  while (Date.now() < deadline) {
+  while (Date.now() < deadline && !isStopped?.()) {
     const get = `${url}/v1/stream?conv_id=${encodeURIComponent(id)}&from=${received}`;
     const post: SendOptions = { headers: { ...headers, "x-conversation-id": id }, body };
     const exchange = isPosted ? send("GET", get, { headers }) : send("POST", url + path, post);
@@ -47,6 +49,7 @@ export async function follow(options: FollowOptions): Promise<Followed> {
     connections += 1;
     onConnect?.(answer);
     const ending = await answer.closed;
+    if (isStopped?.()) break;
     if (answer.status === 404 && received === 0) {
       // The POST was lost on its way: nothing was started.
       isPosted = false;
@@ -58,5 +61,6 @@ export async function follow(options: FollowOptions): Promise<Followed> {
     received += answer.length;
     if (ending === "clean") return { bytes: Buffer.concat(parts), connections };
   }
+  if (isStopped?.()) return { bytes: Buffer.concat(parts), connections };
   throw new Error(`${id} was not complete after ${deadlineMs} ms: ${received} bytes on ${connections} connections`);
 }
