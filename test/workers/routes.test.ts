@@ -137,6 +137,17 @@ describe("an Idempotency-Key", () => {
   });
 });
 
+describe("a request's body", () => {
+  it("that is compressed is not unpacked: it is no JSON", async () => {
+    const fetched = originAnswers(() => new Response("{}"));
+    const packed = new Response('{"messages":[],"stream":true}').body?.pipeThrough(new CompressionStream("gzip"));
+    const body = await new Response(packed ?? null).arrayBuffer();
+    const headers = { "Content-Encoding": "gzip", "X-Conversation-Id": "packed" };
+    expect((await ask("POST", "/v1/chat/completions", { body, headers })).status).toBe(400);
+    expect(fetched).not.toHaveBeenCalled();
+  });
+});
+
 describe("a route that is not passed through", () => {
   it.each(["/tools", "/cors-proxy"])("%s is 403, in llama-server's words", async (path) => {
     const answer = await ask("GET", path);
