@@ -90,7 +90,7 @@ app.notFound(() => errorResponse(notFound()));
 app.onError((error) => {
   if (error instanceof ApiError) return errorResponse(error);
   console.error(error);
-  return errorResponse(new ApiError(500, "server_error", "The gateway failed; its log says how"));
+  return errorResponse(new ApiError(500, "server_error", "Internal error; see the gateway's log"));
 });
 
 function allowedOrigin(origin: string, corsOrigins: readonly string[]): string | null {

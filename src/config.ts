@@ -56,7 +56,7 @@ export class Misconfiguration extends ApiError {
   readonly setting: string;
 
   constructor(setting: string, details: string) {
-    super(500, "server_error", `The gateway's setting ${setting} is wrong; its log says how`, {
+    super(500, "server_error", `The gateway is misconfigured: ${setting} is wrong; see its log`, {
       cause: new Error(`${setting}${details}`),
     });
     this.setting = setting;
@@ -165,14 +165,14 @@ function apiKeys(value: string | undefined, mayBeNone: boolean): Map<string, str
 function keyProblem(key: string): string | undefined {
   if (EXAMPLE_KEYS.includes(key)) return "is a published example; make one of your own: openssl rand -hex 24";
   if (/["'`;]/.test(key)) return "has a quote or a semicolon; pairs are separated by blanks or commas, without quotes";
-  if (key.length < LEAST_KEY_LENGTH) return `has ${key.length} characters; the least is ${LEAST_KEY_LENGTH}`;
+  if (key.length < LEAST_KEY_LENGTH) return `has ${key.length} characters; the minimum is ${LEAST_KEY_LENGTH}`;
   return undefined;
 }
 
 function adminKey(value: string | undefined): string | undefined {
   if (!value) return undefined;
   if (value.length >= LEAST_KEY_LENGTH) return value;
-  throw new Misconfiguration("ADMIN_KEY", ` has ${value.length} characters; the least is ${LEAST_KEY_LENGTH}`);
+  throw new Misconfiguration("ADMIN_KEY", ` has ${value.length} characters; the minimum is ${LEAST_KEY_LENGTH}`);
 }
 
 /** One, or during a change two: the first signs, both verify. */

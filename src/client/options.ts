@@ -106,7 +106,7 @@ export interface ResumingFetch {
   attach(conversationId: string, options?: AttachOptions): Promise<Response>;
   /** A `fetch` that answers an SDK's POST with the replay of the conversation's answer, and asks nothing. */
   attachFetch(conversationId: string): Fetch;
-  /** Which of these conversations (at most 1,000) have an answer, running or finished; those without are left out. */
+  /** Which of these conversations (at most 10,000) have an answer, running or finished; those without are left out. */
   lookup(conversationIds: readonly string[], options?: { signal?: AbortSignal | undefined }): Promise<LookupRow[]>;
   /**
    * Stops the conversation's answer and frees the GPU; what was kept of it is forgotten. Fenced by the session that this

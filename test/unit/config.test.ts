@@ -28,7 +28,7 @@ function causeOf(wrong: Record<string, string>): string {
     parseConfig({ ...ENV, ...wrong });
   } catch (error) {
     const [setting] = Object.keys(wrong);
-    expect((error as Error).message).toBe(`The gateway's setting ${setting} is wrong; its log says how`);
+    expect((error as Error).message).toBe(`The gateway is misconfigured: ${setting} is wrong; see its log`);
     return ((error as Error).cause as Error).message;
   }
   throw new Error("The configuration was taken");
@@ -48,8 +48,8 @@ describe("the configuration", () => {
     ["API_KEYS", "", /API_KEYS is empty/],
     ["API_KEYS", "justakey", /`tenant=key` pairs/],
     ["API_KEYS", "a/b=key", /a tenant must be/],
-    ["API_KEYS", "c2VjcmV0==", /the key of tenant "c2VjcmV0" has 1 characters; the least is 16/],
-    ["API_KEYS", "a=only-15-letters", /the key of tenant "a" has 15 characters; the least is 16/],
+    ["API_KEYS", "c2VjcmV0==", /the key of tenant "c2VjcmV0" has 1 characters; the minimum is 16/],
+    ["API_KEYS", "a=only-15-letters", /the key of tenant "a" has 15 characters; the minimum is 16/],
     ["API_KEYS", "a=sk-for-development-only", /the key of tenant "a" is a published example/],
     ["API_KEYS", `a="${K1}"`, /the key of tenant "a" has a quote or a semicolon/],
     ["API_KEYS", `a='${K1}'`, /has a quote or a semicolon/],

@@ -202,7 +202,7 @@ describe("a gateway whose settings are wrong", () => {
       const answer = await app.request("http://gateway.test/v1/models", {}, bindings);
       expect(answer.status).toBe(500);
       expect(answer.headers.get("Access-Control-Allow-Origin")).toBe("*");
-      expect((await errorOf(answer)).message).toBe(`The gateway's setting ${setting} is wrong; its log says how`);
+      expect((await errorOf(answer)).message).toBe(`The gateway is misconfigured: ${setting} is wrong; see its log`);
     }
     expect(log).toHaveBeenCalledOnce();
   });
@@ -213,7 +213,7 @@ describe("a gateway whose settings are wrong", () => {
     expect(answer.status).toBe(500);
     expect(await errorOf(answer)).toEqual({
       code: 500,
-      message: "The gateway's setting ORIGIN_URL is wrong; its log says how",
+      message: "The gateway is misconfigured: ORIGIN_URL is wrong; see its log",
       type: "server_error",
     });
   });
