@@ -1,9 +1,21 @@
+/** What the documents name is there: tests, links, commands; and settings, routes, endings, errors: all of them, and no other. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
+import { parse } from "smol-toml";
 import { describe, expect, it } from "vitest";
+import { GENERATING_PATHS } from "../../src/families.ts";
+import { FAILURE_CODES, LOOKUP_PATH, STREAM_PATH, USAGE_PATH } from "../../src/protocol.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
-const DOCS = join(ROOT, "docs");
+const read = (path: string) => readFileSync(join(ROOT, path), "utf8");
+
+const PAGES = [
+  ...readdirSync(ROOT).filter((name) => name.endsWith(".md")),
+  ...readdirSync(join(ROOT, "docs"))
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => `docs/${name}`),
+];
+const PROTOCOL = read("docs/protocol.md");
 
 /** `e2e/clients` "words of a test", "words of another": the file below test/, and words that stand in it. */
 const NAMED = /`((?:unit|workers|conformance|e2e|browser)\/[\w/.-]+)`((?:,? (?:and )?"[^"]+")+)/g;
@@ -15,19 +27,16 @@ interface NamedTest {
 }
 
 function testsNamedIn(doc: string): NamedTest[] {
-  const text = readFileSync(join(DOCS, doc), "utf8");
-  return [...text.matchAll(NAMED)].flatMap(([, file = "", quotes = ""]) =>
+  return [...read(doc).matchAll(NAMED)].flatMap(([, file = "", quotes = ""]) =>
     [...quotes.matchAll(/"([^"]+)"/g)].map(([, words = ""]) => ({ doc, file, words })),
   );
 }
 
-const named = readdirSync(DOCS)
-  .filter((name) => name.endsWith(".md"))
-  .flatMap(testsNamedIn);
-
 describe("a test that the documents name", () => {
+  const named = PAGES.flatMap(testsNamedIn);
+
   it("is found in them at all", () => {
-    expect(named.length).toBeGreaterThan(60);
+    expect(named.length).toBeGreaterThan(100);
   });
 
   it.each(named)("exists: $doc names $file, $words", ({ file, words }) => {
@@ -37,3 +46,191 @@ describe("a test that the documents name", () => {
     for (const part of words.split(/: … | … /)) expect(text).toContain(part);
   });
 });
+
+describe("the documents' links", () => {
+  it.each(PAGES)("lead somewhere: %s", (page) => {
+    const links = [...read(page).matchAll(/\]\((?!https?:)([^)\s]+)\)/g)].map(([, target = ""]) => target);
+    for (const link of links) {
+      const [path = "", anchor] = link.split("#");
+      const target = path === "" ? page : join(dirname(page), path);
+      expect(existsSync(join(ROOT, target)), `${page}: ${link}`).toBe(true);
+      if (anchor !== undefined) expect(anchorsOf(target), `${page}: ${link}`).toContain(anchor);
+    }
+  });
+});
+
+/** As code hosts make them of headings. */
+function anchorsOf(page: string): string[] {
+  return [...read(page).matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, "")
+      .replaceAll(" ", "-"),
+  );
+}
+
+describe("the settings", () => {
+  const inCode = [...read("src/env.d.ts").matchAll(/^ {4}([A-Z_]+)\??: string;/gm)].map(([, name = ""]) => name);
+  const rows = [...section("Limits and settings").matchAll(/^\| ([^|]+) \| ([^|]+) \| `([A-Z_]+)` \|$/gm)];
+  const listed = new Map(rows.map(([, , value = "", name = ""]) => [name, value]));
+
+  it("in docs/protocol.md are those of the code", () => {
+    expect([...listed.keys()].toSorted()).toEqual(inCode.toSorted());
+  });
+
+  it("have the defaults of wrangler.toml there", () => {
+    const { vars } = parse(read("wrangler.toml"));
+    const wrong = Object.entries(vars as Record<string, string>).filter(([name, value]) => {
+      return !defaultsIn(listed.get(name) ?? "").includes(value);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it("have no other names anywhere in the documents", () => {
+    const others = ["LLAMA_SERVER", "LLAMA_MODEL", "LLAMA_API_KEY", "ANTHROPIC_BASE_URL"];
+    const placeholders = /^(?:CHAT|MESSAGE)_ID$|^LIBRECHAT_|^YOUR_|^PATH_/;
+    const inSource = [...read("src/protocol.ts").matchAll(/const ([A-Z_]+)/g)].map(([, name]) => name);
+    const known = new Set<string | undefined>([
+      ...inCode,
+      ...others,
+      ...inSource,
+      "FAILURE_CODES",
+      "PASSTHROUGH_ROUTES",
+    ]);
+    const unknown = PAGES.filter((page) => page !== "CHANGELOG.md").flatMap((page) =>
+      [...read(page).matchAll(/\b[A-Z]{2,}(?:_[A-Z]+)+\b/g)]
+        .map(([name]) => name)
+        .filter((name) => !known.has(name) && !placeholders.test(name))
+        .map((name) => `${page}: ${name}`),
+    );
+    expect(unknown).toEqual([]);
+  });
+});
+
+/** What a cell of the table may stand for in wrangler.toml. */
+function defaultsIn(cell: string): string[] {
+  const [, digits = "", unit = ""] = /^([\d,]+) (s|MiB|GiB)\b/.exec(cell) ?? [];
+  const factor = { MiB: 2 ** 20, GiB: 2 ** 30 }[unit] ?? 1;
+  if (digits !== "") return [String(Number(digits.replaceAll(",", "")) * factor)];
+  return { none: [""], any: ["*"] }[cell] ?? [cell.replaceAll("`", "")];
+}
+
+describe("the routes in docs/protocol.md", () => {
+  it("are those of the code", () => {
+    expect(routesListed().toSorted()).toEqual(routesInCode().toSorted());
+  });
+});
+
+function routesInCode(): string[] {
+  const constants: Readonly<Record<string, string>> = { STREAM_PATH, LOOKUP_PATH, USAGE_PATH };
+  const own = [...read("src/app.ts").matchAll(/^app\.(get|post|delete)\(([^,]+), \w+\);/gm)].map(
+    ([, method = "", path = ""]) => {
+      const named = path
+        .replace(/^["`]|["`]$/g, "")
+        .replace(/\$\{(\w+)\}/, (_, name: string) => constants[name] ?? name);
+      return `${method.toUpperCase()} ${(constants[named] ?? named).replace("/*", "/<id>").replace(/^\*$/, "/")}`;
+    },
+  );
+  const admin = [...read("src/routes/admin.ts").matchAll(/^admin\.(get|post|patch|delete)\("([^"]+)"/gm)].map(
+    ([, method = "", path = ""]) =>
+      `${method.toUpperCase()} /v1/admin${path.replace(":tenant", "<tenant>").replace(":key", "<name>")}`,
+  );
+  const passed = [...read("src/routes/passthrough.ts").matchAll(/^ {2}\["(GET|POST)", "([^"]+)"\],/gm)].map(
+    ([, method = "", path = ""]) => `${method} ${path}`,
+  );
+  return [...own, ...admin, ...passed, ...GENERATING_PATHS.map((path) => `POST ${path}`)];
+}
+
+/** In backticks: `GET /a` `/b` means GET for both; a path of the table of generating routes alone is a POST. */
+function routesListed(): string[] {
+  const cells = (text: string) => [...text.matchAll(/^\| (`[^|]*)\|/gm)].map(([, cell]) => cell).join("\n");
+  const [lists = ""] = section("Passed through, and closed").split("\n\nEverything else");
+  const all = [cells(section("Routes")), cells(section("People: keys and limits")), lists].join("\n");
+  let method = "POST";
+  const routes = [...all.matchAll(/`(?:([A-Z]+) )?((?:\[\/v1\])?\/[^`]*)`/g)].flatMap(([, named, path = ""]) => {
+    method = named ?? method;
+    const plain = path.replace(/(?:\[&|\?|\[\?).*/, "");
+    const paths = plain.startsWith("[/v1]") ? [plain.slice(5), plain.replace(/[[\]]/g, "")] : [plain];
+    // The family's table follows routes of other methods.
+    return paths.map((one) => `${GENERATING_PATHS.includes(one) ? "POST" : method} ${one}`);
+  });
+  return [...new Set(routes.filter((route) => !route.includes("…")))];
+}
+
+describe("the endings and errors in docs/protocol.md", () => {
+  const codes: readonly string[] = FAILURE_CODES;
+
+  it("are those of the code: endings", () => {
+    const [, type = ""] = /type SessionEnd = (.*);/.exec(read("src/protocol.ts")) ?? [];
+    const inCode = [...codes, ...quoted(type)].filter((end) => end !== "refused");
+    const listed = [...section("How a session ends").matchAll(/^\| `(\w+)` \|/gm)].map(([, end]) => end).slice(1);
+    expect(listed.toSorted()).toEqual(inCode.toSorted());
+  });
+
+  it.each(FAILURE_CODES)("are explained elsewhere: %s, in guarantees.md and operations.md", (code) => {
+    expect(read("docs/guarantees.md")).toContain(`\`${code}\``);
+    expect(read("docs/operations.md")).toContain(`\`${code}\``);
+  });
+
+  it("are those of the code: error types", () => {
+    const [, type = ""] = /type ErrorType =([^;]+);/.exec(read("src/errors.ts")) ?? [];
+    const listed = [...section("Errors").matchAll(/^\| [^|]+ \| ([^|]+) \|/gm)].flatMap(([, cell = ""]) =>
+      [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name),
+    );
+    expect([...new Set(listed)].filter((name) => name !== "type").toSorted()).toEqual(quoted(type).toSorted());
+  });
+
+  it("are the only ones that operations.md knows a cause of", () => {
+    const [, type = ""] = /type ErrorType =([^;]+);/.exec(read("src/errors.ts")) ?? [];
+    const [, table = ""] = read("docs/operations.md").split("## Something is wrong");
+    const named = [...table.matchAll(/^\| [^|`]*\d{3} `(\w+)`/gm)].map(([, name]) => name);
+    expect(named.filter((name) => !quoted(type).includes(name ?? ""))).toEqual([]);
+    expect(named.length).toBeGreaterThan(8);
+  });
+});
+
+describe("the commands in the documents", () => {
+  const scripts = (JSON.parse(read("package.json")) as { scripts: Record<string, string> }).scripts;
+  const written = PAGES.filter((page) => page !== "CHANGELOG.md")
+    .flatMap((page) => codeIn(read(page)))
+    .flatMap((code) => [...code.matchAll(/\bnpm (?:run ([\w:]+)|(start|test))(?: -- ([^#\n]*))?/g)])
+    .map(([line, named, short, args = ""]) => ({ line, script: named ?? short ?? "", args }));
+
+  it("run scripts of package.json", () => {
+    expect(written.filter(({ script }) => scripts[script] === undefined)).toEqual([]);
+  });
+
+  it("are all that there are, but for what npm and Cloudflare call", () => {
+    const named = new Set(written.map(({ script }) => script));
+    const called = ["prepack", "deploy"];
+    expect(Object.keys(scripts).filter((script) => !named.has(script) && !called.includes(script))).toEqual([]);
+  });
+
+  it("have options that the scripts know", () => {
+    const unknown = written.flatMap(({ line, script, args }) => {
+      const [file = ""] = /\S+\.ts/.exec(scripts[script] ?? "") ?? [];
+      const source = file === "" ? "" : read(file);
+      return [...args.matchAll(/(?<!\S)--([\w-]+)/g)]
+        .filter(([, name = ""]) => !new RegExp(`--${name}\\b|\\b${name}:|"${name}"`).test(source))
+        .map(([option]) => `${line}: ${option}`);
+    });
+    expect(unknown).toEqual([]);
+  });
+});
+
+/** Fenced blocks, and what stands in backticks. */
+function codeIn(text: string): string[] {
+  const fenced = [...text.matchAll(/```\w*\n([\s\S]*?)```/g)].map(([, code = ""]) => code);
+  return [...fenced, ...[...text.matchAll(/(?<!`)`([^`\n]+)`/g)].map(([, code = ""]) => code)];
+}
+
+/** The text below a heading of the second order. */
+function section(heading: string): string {
+  const [, text] = PROTOCOL.split(`\n## ${heading}\n`);
+  if (text === undefined) throw new Error(`docs/protocol.md has no section "${heading}"`);
+  return text.split("\n## ")[0] ?? "";
+}
+
+function quoted(text: string): string[] {
+  return [...text.matchAll(/"(\w+)"/g)].map(([, word = ""]) => word);
+}
