@@ -66,7 +66,7 @@ export class AnswerRun {
       const response = await this.#open();
       if (this.#hasLeft) return;
       if (!response.ok) return await this.#refused(response);
-      await this.#accepted(response.headers.get(SESSION_HEADER) ?? undefined);
+      this.#accepted(response.headers.get(SESSION_HEADER) ?? undefined);
       if (response.body) await this.#read(response.body);
       await this.#end(this.#how === "stopped" ? "stopped" : "done");
     } catch (error) {
@@ -97,7 +97,7 @@ export class AnswerRun {
     while (this.#facts.state === "asked" && Date.now() < deadline) {
       const rows = await this.#gateway.lookup([this.conversation.id]).catch(() => []);
       const found = rows.find(({ session }) => !this.conversation.sessions.includes(session));
-      if (found) await this.#accepted(found.session);
+      if (found) this.#accepted(found.session);
       else await new Promise((resolve) => setTimeout(resolve, ACCEPTED_POLL_MS));
     }
     this.#abort.abort();
@@ -142,13 +142,14 @@ export class AnswerRun {
     return isOurs ? draft.offset : 0;
   }
 
-  async #accepted(session: string | undefined): Promise<void> {
+  /** The first word does not wait for the storage. */
+  #accepted(session: string | undefined): void {
     this.#facts.state = "running";
     if (session !== undefined) {
       this.#facts.session = session;
       if (!this.conversation.sessions.includes(session)) this.conversation.sessions.push(session);
     }
-    await this.#save();
+    void this.#save();
     this.#listener.onChange();
   }
 
