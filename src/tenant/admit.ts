@@ -2,7 +2,7 @@
  * Whether a generating request is accepted: a pure decision over the owner's limits and the exact counts. A refusal names
  * the limit, its number, and when trying again makes sense; it touches nothing that runs.
  */
-import type { Limits, Refusal } from "./messages.ts";
+import type { BodyLimits, Limits, Refusal, RequestsLeft, Scope } from "./messages.ts";
 import type { SlidingWindow } from "./sliding-window.ts";
 
 /** Until an answer that runs may have ended: nobody knows, so soon, but not at once. */
@@ -31,6 +31,29 @@ export function refusalOf(
     firstOf(parties, (party) => tooManyBytes(party, nextExpiry, now)) ??
     firstOf(parties, (party) => tooManyRequests(party, now))
   );
+}
+
+/** A key that holds, and may generate? `undefined`: yes. */
+export function keyProblem(key: { readonly name: string; readonly scopes: readonly Scope[] } | undefined) {
+  if (!key) return { status: 401, message: "Invalid API Key" } as const;
+  if (key.scopes.includes("generate")) return undefined;
+  return { status: 403, message: `Key "${key.name}" may read, not generate` } as const;
+}
+
+/** What only the Worker can check, because it reads the body. */
+export function bodyLimitsOf(parties: readonly Party[]): BodyLimits[] {
+  return parties.flatMap(({ who, limits: { body, models } }) =>
+    body === undefined && models === undefined
+      ? []
+      : [{ who, ...(body !== undefined && { body }), ...(models && { models }) }],
+  );
+}
+
+/** Of the limits per minute the one with less left. */
+export function leastLeft(parties: readonly Party[], now: number): RequestsLeft | undefined {
+  return parties
+    .flatMap(({ window, limits: { rpm } }) => (rpm === undefined ? [] : [window.left(now, rpm)]))
+    .toSorted((a, b) => a.remaining - b.remaining)[0];
 }
 
 function tooManyLive({ who, limits, live }: Party): Refusal | undefined {

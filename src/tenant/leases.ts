@@ -81,3 +81,8 @@ export function countSlots(
   }
   return { tenant: slots.size, key: ofKey.size };
 }
+
+/** No conversation has a control character in its name. */
+export function slotOf(ticket: string, conversation: string | undefined): string {
+  return conversation ?? `\n${ticket}`;
+}

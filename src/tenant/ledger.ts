@@ -5,10 +5,10 @@
  * Nothing is written before there is something to keep: the tables come with the first key, limit or session.
  */
 import type { Sql } from "../conversation/log/sql.ts";
-import { type Party, refusalOf } from "./admit.ts";
+import { bodyLimitsOf, keyProblem, leastLeft, type Party, refusalOf } from "./admit.ts";
 import { ConversationIndex } from "./conversation-index.ts";
 import { DAY_MS, type IssuedKeyEntry, KeyRegistry, keyAnswer } from "./key-registry.ts";
-import { countSlots, Leases } from "./leases.ts";
+import { countSlots, Leases, slotOf } from "./leases.ts";
 import { hasLimits } from "./limits.ts";
 import {
   type AdmitAnswer,
@@ -85,11 +85,7 @@ export class Ledger {
     const parties = this.#parties(key, conversation);
     const isLimited = hasLimits(this.#limits) || keyHash !== undefined;
     const countsLive = parties.some(({ limits }) => limits.live !== undefined);
-    const bodyLimits = parties.flatMap(({ who, limits: { body, models } }) =>
-      body === undefined && models === undefined
-        ? []
-        : [{ who, ...(body !== undefined && { body }), ...(models && { models }) }],
-    );
+    const bodyLimits = bodyLimitsOf(parties);
     const answer = { key: name, isLimited, countsLive, bodyLimits };
     const refusal = this.#refusal(parties, now);
     if (refusal) return { ...answer, refusal };
@@ -97,9 +93,7 @@ export class Ledger {
     const counted = parties.filter(({ limits }) => limits.rpm !== undefined);
     if (counted.length > 0) this.#requests.accept(name, now);
     if (countsLive) this.#leases.take(ticket, slotOf(ticket, conversation), name, now);
-    const [requests] = counted
-      .map(({ window, limits }) => window.left(now, limits.rpm ?? 0))
-      .toSorted((a, b) => a.remaining - b.remaining);
+    const requests = leastLeft(counted, now);
     return { ...answer, ...(requests && { requests }) };
   }
 
@@ -280,15 +274,4 @@ export class Ledger {
     this.#index.expire(now);
     return refusalOf(parties, nextExpiry, now);
   }
-}
-
-function keyProblem(key: IssuedKeyEntry | undefined): AdmitAnswer["refusal"] {
-  if (!key) return { status: 401, message: "Invalid API Key" };
-  if (key.scopes.includes("generate")) return undefined;
-  return { status: 403, message: `Key "${key.name}" may read, not generate` };
-}
-
-/** No conversation has a control character in its name. */
-function slotOf(ticket: string, conversation: string | undefined): string {
-  return conversation ?? `\n${ticket}`;
 }
