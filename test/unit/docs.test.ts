@@ -4,6 +4,7 @@ import { dirname, join, resolve } from "node:path";
 import { parse } from "smol-toml";
 import { describe, expect, it } from "vitest";
 import { GENERATING_PATHS } from "../../src/families.ts";
+import * as protocol from "../../src/protocol.ts";
 import { FAILURE_CODES, LOOKUP_PATH, STREAM_PATH, USAGE_PATH } from "../../src/protocol.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
@@ -88,7 +89,8 @@ describe("the settings", () => {
 
   it("have no other names anywhere in the documents", () => {
     const others = ["LLAMA_SERVER", "LLAMA_MODEL", "LLAMA_API_KEY", "ANTHROPIC_BASE_URL"];
-    const placeholders = /^(?:CHAT|MESSAGE)_ID$|^LIBRECHAT_|^YOUR_|^PATH_|^ATTIC_|^CELLAR_|^OLLAMA_/;
+    // Of other programs, and in examples.
+    const placeholders = /^(?:CHAT|MESSAGE)_ID$|^(?:LIBRECHAT|OLLAMA|ATTIC|CELLAR|XDG)_/;
     const inSource = [...read("src/protocol.ts").matchAll(/const ([A-Z_]+)/g)].map(([, name]) => name);
     const known = new Set<string | undefined>([
       ...inCode,
@@ -158,6 +160,16 @@ function routesListed(): string[] {
   });
   return [...new Set(routes.filter((route) => !route.includes("…")))];
 }
+
+describe("the headers that docs/protocol.md shows to browsers", () => {
+  it("are those of the code", () => {
+    const [, list = ""] = /exposeHeaders: \[(.*)\]/.exec(read("src/app.ts")) ?? [];
+    const names: Readonly<Record<string, unknown>> = { ...protocol };
+    const inCode = list.split(", ").flatMap((item) => names[item.replace("...", "")] ?? item.replaceAll('"', ""));
+    const shown = [...PROTOCOL.matchAll(/^Access-Control-Expose-Headers: (.*)$/gm)].map(([, value]) => value);
+    expect(shown).toEqual([inCode.join(","), inCode.join(",")]);
+  });
+});
 
 describe("the endings and errors in docs/protocol.md", () => {
   const codes: readonly string[] = FAILURE_CODES;
