@@ -210,6 +210,14 @@ describe("the commands in the documents", () => {
     .flatMap((code) => [...code.matchAll(/\bnpm (?:run ([\w:]+)|(start|test))(?: -- ([^#\n]*))?/g)])
     .map(([line, named, short, args = ""]) => ({ line, script: named ?? short ?? "", args }));
 
+  it("name the package's file by its version", () => {
+    const { version } = JSON.parse(read("package.json")) as { version: string };
+    const files = PAGES.flatMap((page) => [...read(page).matchAll(/holdfast-(\d\S*?)\.tgz/g)]).map(
+      ([, named]) => named,
+    );
+    expect(new Set(files)).toEqual(new Set([version]));
+  });
+
   it("run scripts of package.json", () => {
     expect(written.filter(({ script }) => scripts[script] === undefined)).toEqual([]);
   });
