@@ -88,7 +88,7 @@ describe("the settings", () => {
   });
 
   it("have no other names anywhere in the documents", () => {
-    const others = ["LLAMA_SERVER", "LLAMA_MODEL", "LLAMA_API_KEY", "ANTHROPIC_BASE_URL"];
+    const others = ["LLAMA_SERVER", "LLAMA_MODEL", "ANTHROPIC_BASE_URL"];
     // Of other programs, and in examples.
     const placeholders = /^(?:CHAT|MESSAGE)_ID$|^(?:LIBRECHAT|OLLAMA|ATTIC|CELLAR|XDG)_/;
     const inSource = [...read("src/protocol.ts").matchAll(/const ([A-Z_]+)/g)].map(([, name]) => name);
