@@ -104,11 +104,11 @@ describe("an answer", () => {
 
     await ask("slow");
     await page.locator(".answer.live .prose").getByText("word").waitFor();
-    await page.locator(".scroller").evaluate("(scroller) => { scroller.scrollTop = 100; }");
+    await page.evaluate(`document.querySelector(".scroller").scrollTop = 100`);
     await toEnd.waitFor();
     const shown = await page.locator(".answer.live .prose").textContent();
     await until(async () => (await page.locator(".answer.live .prose").textContent()) !== shown, "it grows");
-    expect(await page.locator(".scroller").evaluate("(scroller) => scroller.scrollTop")).toBe(100);
+    expect(await page.evaluate(`document.querySelector(".scroller").scrollTop`)).toBe(100);
     await toEnd.tap();
     await toEnd.waitFor({ state: "hidden" });
   });
