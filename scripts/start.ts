@@ -20,7 +20,7 @@ import { INVOCATION, workerBundle } from "../tools/invocation.ts";
 import { ADMIN_KEY_FILE, KEY_SECRET_FILE, keptSecret } from "../tools/kept-secret.ts";
 import { checkOrigin, originWarning } from "../tools/origin-check.ts";
 import { PortInUse, requireFreePort } from "../tools/ports.ts";
-import { wranglerVars } from "../tools/workerd-config.ts";
+import { wranglerServices, wranglerVars } from "../tools/workerd-config.ts";
 
 const HELP = `Usage: ${INVOCATION.start} [options]
 
@@ -107,6 +107,7 @@ async function main(): Promise<void> {
     apiKeys: apiKeys(key.value),
     secrets: ownersSecrets(options.storage),
     vars,
+    services: await standIns(origin),
     host: options.host,
     port: options.port,
     storage: options.storage,
@@ -160,6 +161,12 @@ async function settings({ origin, originKey, storage }: Options, key: string): P
     misused(error.cause.message);
   }
   return given;
+}
+
+/** What is a private way to the llama-server on Cloudflare (npm run setup -- --vpc) leads to the origin here. */
+async function standIns(origin: Origin): Promise<Record<string, string>> {
+  const names = wranglerServices(await readFile(join(ROOT, "wrangler.toml"), "utf8"));
+  return Object.fromEntries(names.map((name) => [name, new URL(origin.url).origin]));
 }
 
 function parseOptions(args: string[]): Options {
