@@ -34,7 +34,7 @@ const LOCK_STALE_MS = 5_000;
 // Development dependencies are what we need, whatever NODE_ENV or the user's npm settings say.
 const INSTALL_FLAGS = ["--include=dev", "--include=optional", "--no-audit", "--no-fund", "--loglevel=error"];
 /** A line of progress at least this often. */
-const PROGRESS_MS = 10_000;
+const PROGRESS_MS = 4_000;
 /** How long the registry may take to answer at all. */
 const REGISTRY_MS = 8_000;
 

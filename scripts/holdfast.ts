@@ -5,6 +5,7 @@ import { misused } from "../tools/command-line.ts";
 const COMMANDS: Readonly<Record<string, () => Promise<unknown>>> = {
   start: () => import("./start.ts"),
   key: () => import("./key.ts"),
+  conformance: () => import("./conformance.ts"),
 };
 
 const [given = "start"] = process.argv.slice(2);

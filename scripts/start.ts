@@ -21,7 +21,7 @@ import { ADMIN_KEY_FILE, KEY_SECRET_FILE, keptSecret } from "../tools/kept-secre
 import { type NamedOrigin, namedOrigin, originsSetting, secretsNamedIn } from "../tools/named-origins.ts";
 import { checkOrigin, originWarning } from "../tools/origin-check.ts";
 import { PortInUse, requireFreePort } from "../tools/ports.ts";
-import { wranglerVars } from "../tools/workerd-config.ts";
+import { wranglerServices, wranglerVars } from "../tools/workerd-config.ts";
 
 const HELP = `Usage: ${INVOCATION.start} [options]
 
@@ -111,6 +111,7 @@ async function main(): Promise<void> {
     apiKeys: apiKeys(key.value),
     secrets,
     vars,
+    services: await standIns(origin),
     host: options.host,
     port: options.port,
     storage: options.storage,
@@ -175,6 +176,12 @@ async function settings(
     misused(error.cause.message);
   }
   return { vars: given, secrets: { ...named, ...owners } };
+}
+
+/** What is a private way to the llama-server on Cloudflare (npm run setup -- --vpc) leads to the origin here. */
+async function standIns(origin: Origin): Promise<Record<string, string>> {
+  const names = wranglerServices(await readFile(join(ROOT, "wrangler.toml"), "utf8"));
+  return Object.fromEntries(names.map((name) => [name, new URL(origin.url).origin]));
 }
 
 function parseOptions(args: string[]): Options {

@@ -213,6 +213,11 @@ export function wranglerVars(toml: string): Record<string, string> {
   );
 }
 
+/** The names of the service bindings of wrangler.toml. */
+export function wranglerServices(toml: string): string[] {
+  return readWrangler(toml).services;
+}
+
 /** wrangler.toml's rules before wrangler's own. */
 function moduleTypes(rules: readonly Table[]): Record<string, string> {
   const types = { ...MODULE_TYPES };

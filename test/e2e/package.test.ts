@@ -3,8 +3,10 @@ import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { startDemoOrigin } from "../../demo/origin.ts";
 import { freePort } from "../../tools/ports.ts";
 import { within } from "../../tools/wait.ts";
+import { RULES } from "../conformance/rules.ts";
 import { Command } from "../support/command.ts";
 import { installPackage } from "../support/installed-package.ts";
 import { nodes } from "../support/nodes.ts";
@@ -80,6 +82,24 @@ describe("the package's command", () => {
     const misused = holdfast(["--prot", "1"], {});
     expect(await within(misused.exited, "its end")).toBe(2);
     expect(misused.stderr).toContain("holdfast --help shows the options.");
+  });
+
+  it("tells whether a server keeps the protocol's rules, by a table and its exit code", async () => {
+    await emptyHome();
+    const origin = await startDemoOrigin({ paceMs: 1, apiKey: "origin-key" });
+    try {
+      const kept = holdfast(["conformance", "--url", origin.url, "--key", "origin-key"], {});
+      expect(await within(kept.exited, "its end", 60_000), kept.stdout).toBe(0);
+      expect(kept.stdout.match(/^ {2}ok /gm)).toHaveLength(RULES.length);
+      const refused = holdfast(["conformance", "--url", origin.url, "--key", "another"], {});
+      expect(await within(refused.exited, "its end", 60_000)).toBe(1);
+      expect(refused.stdout).toMatch(/^ {2}NO .*POST with an id streams/m);
+    } finally {
+      await origin.close();
+    }
+    const nobody = holdfast(["conformance", "--url", `http://127.0.0.1:${await freePort()}`], {});
+    expect(await within(nobody.exited, "its end")).toBe(2);
+    expect(nobody.stderr).toMatch(/^holdfast: No server answers on .*ECONNREFUSED/);
   });
 
   it("says which commands there are when it is given another", async () => {

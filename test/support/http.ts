@@ -6,7 +6,8 @@
  *
  * Every exchange has a connection of its own, so ending one ends nothing else.
  */
-import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request } from "node:http";
+import { type ClientRequest, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
+import { request as httpsRequest } from "node:https";
 import { within } from "../../tools/wait.ts";
 
 export interface SendOptions {
@@ -151,6 +152,7 @@ export class Answer {
 
 export function send(method: string, url: string, { headers = {}, body, stalled = false }: SendOptions = {}): Exchange {
   const bytes = body === undefined ? undefined : encode(body);
+  const request = url.startsWith("https:") ? httpsRequest : httpRequest;
   const http = request(url, {
     method,
     agent: false,

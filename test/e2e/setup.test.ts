@@ -1,0 +1,214 @@
+/** The guided deployment, with a script in wrangler's place and a small server in the gateway's. */
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ROOT } from "../../tools/bundle.ts";
+import { type SetupOptions, setup } from "../../tools/setup/setup.ts";
+import { tunnel } from "../../tools/setup/tunnel.ts";
+
+const ORIGIN = "https://llama.example.com";
+const EVENT = 'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n';
+
+/** Keeps secrets as Cloudflare does: their names can be listed, their values cannot. */
+const WRANGLER = `#!/usr/bin/env node
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+const args = process.argv.slice(2);
+appendFileSync("asked", args.join(" ") + "\\n");
+const secrets = existsSync("secrets.json") ? JSON.parse(readFileSync("secrets.json", "utf8")) : undefined;
+if (args[0] === "whoami") {
+  console.log(JSON.stringify(existsSync("logged-in") ? { loggedIn: true, email: "me@example.com" } : { loggedIn: false }));
+  process.exit(existsSync("logged-in") ? 0 : 1);
+}
+if (args[0] === "secret") {
+  if (secrets === undefined) {
+    console.error("This Worker does not exist on your account. [code: 10007]");
+    process.exit(1);
+  }
+  console.log(JSON.stringify(Object.keys(secrets).map((name) => ({ name, type: "secret_text" }))));
+}
+if (args[0] === "deploy") {
+  const given = JSON.parse(readFileSync(args[args.indexOf("--secrets-file") + 1], "utf8"));
+  writeFileSync("secrets.json", JSON.stringify({ ...secrets, ...given }));
+  const target = readFileSync("address", "utf8");
+  writeFileSync(process.env.WRANGLER_OUTPUT_FILE_PATH, JSON.stringify({ type: "deploy", targets: [target] }) + "\\n");
+}
+`;
+
+let root: string;
+let said: string;
+let gateway: Server;
+let requests: string[];
+let answer: string;
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), "holdfast-setup-test-"));
+  said = "";
+  requests = [];
+  answer = `${EVENT}data: [DONE]\n\n`;
+  copyFileSync(join(ROOT, "wrangler.toml"), join(root, "wrangler.toml"));
+  writeFileSync(join(root, "wrangler.mjs"), WRANGLER);
+  writeFileSync(join(root, "logged-in"), "");
+  gateway = createServer((request, response) => {
+    requests.push(`${request.method} ${request.url?.split("?")[0]}`);
+    if (request.url === "/health") return void response.end('{"status":"ok"}');
+    const allowed = isAllowed(request);
+    response.writeHead(allowed ? 200 : 401, { "content-type": allowed ? "text/event-stream" : "application/json" });
+    response.end(allowed ? answer : '{"error":{"code":401,"message":"Invalid API Key","type":"authentication_error"}}');
+  });
+  await new Promise<void>((done) => gateway.listen(0, "127.0.0.1", done));
+  const address = gateway.address();
+  writeFileSync(join(root, "address"), `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}`);
+});
+afterEach(async () => {
+  gateway.close();
+  await rm(root, { recursive: true, force: true });
+});
+
+/** By the secrets that were set. */
+function isAllowed({ headers }: IncomingMessage): boolean {
+  return deployedSecrets().API_KEYS === `default=${headers.authorization?.replace("Bearer ", "")}`;
+}
+
+function deployedSecrets(): Record<string, string> {
+  const file = join(root, "secrets.json");
+  return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : {};
+}
+
+function asked(): string[] {
+  const file = join(root, "asked");
+  return existsSync(file) ? readFileSync(file, "utf8").trim().split("\n") : [];
+}
+
+async function run(options: Partial<SetupOptions> = {}, answers?: string[]): Promise<void> {
+  const all = { worker: "holdfast", origins: [], url: undefined, key: undefined, dryRun: false, ...options };
+  await setup(all, {
+    root,
+    state: join(root, "state"),
+    wrangler: [process.execPath, join(root, "wrangler.mjs")],
+    env: process.env,
+    ask: answers && (async () => answers.shift() ?? ""),
+    say(line) {
+      said += `${line}\n`;
+    },
+  });
+}
+
+const GIVEN = { origins: [{ name: "default", url: ORIGIN, key: "llama-key" }] };
+
+describe("npm run setup", () => {
+  it("makes the keys, deploys, streams one answer, and prints how to use it", async () => {
+    await run(GIVEN);
+    expect(readFileSync(join(root, "wrangler.toml"), "utf8")).toContain(`ORIGIN_URL = "${ORIGIN}"`);
+    const secrets = deployedSecrets();
+    expect(Object.keys(secrets).sort()).toEqual(["ADMIN_KEY", "API_KEYS", "KEY_SECRET", "ORIGIN_API_KEY"]);
+    expect(requests).toEqual(["GET /health", "POST /v1/chat/completions", "DELETE /v1/stream"]);
+    const key = secrets.API_KEYS?.replace("default=", "") ?? "";
+    const address = readFileSync(join(root, "address"), "utf8");
+    expect(said).toContain(`${address}/#key=${key}`);
+    expect(said).toContain(`curl -N ${address}/v1/chat/completions -H "Authorization: Bearer ${key}"`);
+    expect(said).toContain(`npm run key -- add NAME --url ${address} --storage state`);
+    expect(said).toContain("▄");
+    for (const file of readdirSync(join(root, "state"))) {
+      expect(statSync(join(root, "state", file)).mode & 0o077).toBe(0);
+    }
+  });
+
+  it("run again, without the origin, changes no secret and no key", async () => {
+    await run(GIVEN);
+    const before = deployedSecrets();
+    await run();
+    expect(deployedSecrets()).toEqual(before);
+    expect(said).toContain("API_KEYS is set already: left as it is");
+    expect(requests.filter((request) => request.startsWith("POST"))).toHaveLength(2);
+  });
+
+  it("leaves keys that somebody else set, and wants one of them to check with", async () => {
+    writeFileSync(join(root, "secrets.json"), JSON.stringify({ API_KEYS: "default=a-key-of-somebody" }));
+    await expect(run(GIVEN)).rejects.toThrow("Give one: --key KEY");
+    await run({ ...GIVEN, key: "a-key-of-somebody" });
+    expect(deployedSecrets().API_KEYS).toBe("default=a-key-of-somebody");
+    await expect(run({ ...GIVEN, key: "another" })).rejects.toThrow(/answered 401.*\n.*--key KEY/);
+  });
+
+  it("asks for what it is not given, and again where that cannot be", async () => {
+    await run({}, ["http://localhost:8080", "", `${ORIGIN}/`, "llama-key"]);
+    expect(deployedSecrets().ORIGIN_API_KEY).toBe("llama-key");
+    expect(readFileSync(join(root, "wrangler.toml"), "utf8")).toContain(`ORIGIN_URL = "${ORIGIN}"`);
+  });
+
+  it("says what to do where nobody is logged in, before it changes anything", async () => {
+    await rm(join(root, "logged-in"));
+    await expect(run(GIVEN)).rejects.toThrow("npx wrangler login");
+    expect(asked()).toEqual(["whoami --json"]);
+    expect(existsSync(join(root, "state"))).toBe(false);
+  });
+
+  it("fails where the answer breaks off, and says how it ended", async () => {
+    answer = `${EVENT}data: {"error":{"code":502,"message":"gone"}}\n\n`;
+    await expect(run(GIVEN)).rejects.toThrow(/broke off. Its end: .*gone/s);
+  });
+
+  it("--dry-run names each step, asks nobody, and changes nothing", async () => {
+    const before = readFileSync(join(root, "wrangler.toml"), "utf8");
+    await run({ ...GIVEN, dryRun: true });
+    expect(said.match(/^[1-6]\. /gm)).toHaveLength(6);
+    expect(asked()).toEqual([]);
+    expect(readFileSync(join(root, "wrangler.toml"), "utf8")).toBe(before);
+    expect(existsSync(join(root, "state"))).toBe(false);
+  });
+});
+
+describe("npm run setup -- --tunnel", () => {
+  const options = { name: "gpu", local: "http://127.0.0.1:8080", hostname: undefined, dryRun: false };
+
+  /** A cloudflared that writes down what it was asked, and knows no tunnel. */
+  function withCloudflared(): NodeJS.ProcessEnv {
+    const bin = join(root, "bin");
+    mkdirSync(bin);
+    writeFileSync(join(bin, "cloudflared"), `#!/bin/sh\necho "$*" >> "${root}/asked"\n`);
+    chmodSync(join(bin, "cloudflared"), 0o755);
+    return { PATH: `${bin}:/usr/bin:/bin`, HOME: root };
+  }
+  const say = (line: string) => {
+    said += `${line}\n`;
+  };
+
+  it("without cloudflared prints each step, and where to get it", async () => {
+    await tunnel(options, { env: { PATH: join(root, "nothing"), HOME: root }, say });
+    expect(said).toContain("cloudflared is not on the PATH");
+    expect(said).toMatch(/tunnel login.*tunnel create gpu.*tunnel run gpu.*vpc service create gpu .*--http-port 8080/s);
+  });
+
+  it("with cloudflared does what is missing, and runs the tunnel", async () => {
+    const env = withCloudflared();
+    mkdirSync(join(root, ".cloudflared"));
+    writeFileSync(join(root, ".cloudflared/cert.pem"), "");
+    await tunnel(options, { env, say });
+    expect(asked()).toEqual([
+      "--version",
+      "tunnel list --name gpu --output json",
+      "tunnel create gpu",
+      "tunnel run gpu",
+    ]);
+  });
+
+  it("puts a public name behind Access", async () => {
+    await tunnel({ ...options, hostname: "llama.example.com" }, { env: withCloudflared(), say });
+    expect(asked()).toContain("tunnel route dns gpu llama.example.com");
+    expect(asked().at(-1)).toBe("tunnel run --url http://127.0.0.1:8080 gpu");
+    expect(said).toContain("Service Auth");
+    expect(said).toContain("npm run setup -- --origin https://llama.example.com");
+  });
+});
