@@ -65,6 +65,7 @@ describe("an answer of the origin on the strict path", () => {
       "content-type": "text/x",
       "x-accel-buffering": "no",
       "retry-after": "7",
+      "holdfast-origin": "default",
       "cache-control": "no-store",
       vary: "Origin",
       "access-control-allow-origin": "*",
