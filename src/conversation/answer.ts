@@ -1,6 +1,8 @@
 /** A session as an HTTP answer: the stream from an offset, the finished JSON, or why there is neither. */
-import { ApiError, badRequest, type ErrorBody, errorResponse } from "../errors.ts";
+import { ApiError, badRequest, type ErrorBody, errorResponse, fenced, unknownSession } from "../errors.ts";
 import { EVENT_STREAM, JSON_TYPE, ORIGIN_HEADER, SESSION_HEADER } from "../protocol.ts";
+import { isReplacedAt } from "./join.ts";
+import type { ReplayRequest } from "./messages.ts";
 import { readFrom } from "./session/reader.ts";
 import type { Session } from "./session/session.ts";
 import { contentTypeOf, type OriginRefusal, type StartFailure } from "./session/session-state.ts";
@@ -12,8 +14,30 @@ export async function opening(session: Session): Promise<Response> {
   return state.phase === "refused" ? refusal(session, state.failure) : await answer(session, 0);
 }
 
+/** What the readers of a session are told that a newer request replaced. */
+export const REPLACED: ErrorBody = {
+  code: 409,
+  message: "A newer request took this conversation over",
+  type: "conversation_replaced",
+};
+
+/** The answer to a GET or HEAD. `current` is the conversation's session; `unreadable`, why its sessions cannot be read. */
+export async function replay(
+  current: Session | undefined,
+  { id, session: named, from, isHead }: ReplayRequest,
+  unreadable: Error | undefined,
+): Promise<Response> {
+  if (unreadable) throw new ApiError(503, "interrupted", unreadable.message, { cause: unreadable });
+  if (current?.record.id !== id) throw unknownSession();
+  const { record } = current;
+  if (named !== undefined && named !== record.session) throw fenced(named, record.session);
+  if (from === undefined) throw badRequest("Invalid 'from' offset");
+  if (named === undefined && isReplacedAt(record, from)) throw fenced(`whose length was ${from}`, record.session);
+  return isHead ? answerHead(current, from) : await answer(current, from);
+}
+
 /** The session's bytes from `from` on. A JSON answer comes when it is complete. */
-export async function answer(session: Session, from: number): Promise<Response> {
+async function answer(session: Session, from: number): Promise<Response> {
   if (!session.isEventStream) await untilEnded(session);
   const { state } = session.record;
   // The origin refused the request while this reader waited for its answer.
@@ -30,7 +54,7 @@ export async function answer(session: Session, from: number): Promise<Response> 
 }
 
 /** As `answer`, without the bytes, and at once. */
-export function answerHead(session: Session, from: number): Response {
+function answerHead(session: Session, from: number): Response {
   checkReadable(session, from);
   return new Response(null, { headers: answerHeaders(session) });
 }

@@ -6,22 +6,22 @@
 import { DurableObject } from "cloudflare:workers";
 import { systemClock } from "../clock.ts";
 import { type Config, configOf } from "../config.ts";
-import { ApiError, badRequest, errorResponse, fenced, unknownSession } from "../errors.ts";
+import { ApiError, errorResponse } from "../errors.ts";
 import { type OriginPool, poolOf } from "../origin/pool.ts";
 import { type LookupRow, lookupMatches } from "../protocol.ts";
 import type { Standing } from "../tenant/messages.ts";
 import type { ActiveSession } from "./active-session.ts";
-import { answer, answerHead, opening, refusalError } from "./answer.ts";
+import { opening, REPLACED, refusalError, replay } from "./answer.ts";
 import { isExpired, nextAlarm } from "./expiry.ts";
-import { isReplacedAt, joins, remember } from "./join.ts";
-import { decode, type ReplayRequest, type StartRequest, type StopAnswer, type StopRequest } from "./messages.ts";
+import { joins, remember } from "./join.ts";
+import { decode, type StartRequest, type StopAnswer, type StopRequest } from "./messages.ts";
 import { failureCode, failureError } from "./producer/failures.ts";
-import { PendingStops, STOP_GRACE_MS } from "./producer/pending-stops.ts";
 import type { Verdict } from "./producer/phase.ts";
 import { StorageVersionError } from "./records.ts";
 import { lookupRow } from "./session/lookup-row.ts";
 import type { Session } from "./session/session.ts";
 import { SessionStore } from "./session-store.ts";
+import { SlotRelease } from "./slot-release.ts";
 import { storageOf } from "./storage.ts";
 import { type Change, type Effect, type Pair, succeed } from "./succession.ts";
 import { TenantReports, tenantLink } from "./tenant-reports.ts";
@@ -30,16 +30,12 @@ export class Conversation extends DurableObject<Env> {
   readonly #config: Config;
   readonly #origins: OriginPool;
   readonly #sessions: SessionStore;
-  readonly #pendingStops: PendingStops;
+  readonly #slots: SlotRelease;
   readonly #reports: TenantReports;
   /** Restored from its rows after a restart. */
   #pair: Pair<ActiveSession> = { current: undefined, previous: undefined };
   /** What is stored cannot be read: it stays until the alarm, or a new request, and is no answer until then. */
   #unreadable: StorageVersionError | undefined;
-  /** Settles when every stop so far was tried. Not restored: what it waits for is over by then. */
-  #slotFreed: Promise<void> = Promise.resolve();
-  /** Resolves when the tenant's object was told of every end so far, or could not be. */
-  #reported: Promise<void> = Promise.resolve();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -49,7 +45,7 @@ export class Conversation extends DurableObject<Env> {
     const { name } = ctx.id;
     if (name === undefined) throw new Error("A conversation's object is found by its name");
     this.#reports = new TenantReports(tenantLink(env.TENANT, name), env.USAGE);
-    this.#pendingStops = new PendingStops(storage.sql, this.#origins.firstName);
+    this.#slots = new SlotRelease(storage.sql, this.#origins, this.#reports, this.#config.maxGenerationMs);
     this.#sessions = new SessionStore(name, storage, this.#origins, this.#config, systemClock, {
       onAccepted: (session) => this.#accepted(session),
       onEnd: (session) => this.#ended(session),
@@ -65,7 +61,7 @@ export class Conversation extends DurableObject<Env> {
   override async fetch(request: Request): Promise<Response> {
     try {
       const message = decode(request);
-      if ("replay" in message) return await this.#replay(message.replay);
+      if ("replay" in message) return await replay(this.#present?.session, message.replay, this.#unreadable);
       const { session, named } = await this.#joinOrBegin(message.start, request);
       // Who sees the answer's head finds the session in a lookup.
       const [opened] = await Promise.all([opening(session), named]);
@@ -97,7 +93,7 @@ export class Conversation extends DurableObject<Env> {
     if (found) {
       await this.#rearm();
       // Struck off before the client knows that it is gone.
-      if (wasLive) await this.#reported;
+      if (wasLive) await this.#reports.reported;
       else if (named && this.#pair.current?.session !== named) await this.#reports.struck(named);
     }
     return { replacedBy: undefined, found };
@@ -105,7 +101,7 @@ export class Conversation extends DurableObject<Env> {
 
   /** The heartbeat of a live session, the expiry of an ended one, the retry of stops that the origin has not acknowledged. */
   override async alarm(): Promise<void> {
-    await this.#retryStops();
+    await this.#slots.retry();
     const current = this.#present?.session;
     if (!current) this.#change({ type: "expired" });
     await this.#rearm();
@@ -164,8 +160,8 @@ export class Conversation extends DurableObject<Env> {
   async #run(member: ActiveSession, from: "start" | "restart"): Promise<void> {
     const { session, producer } = member;
     try {
-      await this.#armAlarm();
-      if (from === "start") await this.#slotFreed;
+      await this.#rearm();
+      if (from === "start") await this.#slots.tried;
       const verdict: Verdict = session.isLive ? await producer.run(from) : { is: "ended_elsewhere" };
       this.#conclude(member, verdict);
     } catch (error) {
@@ -192,7 +188,7 @@ export class Conversation extends DurableObject<Env> {
         if (verdict.failure instanceof ApiError) this.#freeSlot(member);
         break;
       case "ended_elsewhere":
-        if (this.#pendingStops.settle(session.record.originId)) this.ctx.waitUntil(this.#retryStops());
+        this.ctx.waitUntil(this.#slots.settle(session));
         break;
       default:
         verdict satisfies never;
@@ -208,17 +204,6 @@ export class Conversation extends DurableObject<Env> {
     this.#freeSlot(member);
   }
 
-  async #replay({ id, session: named, from, isHead }: ReplayRequest): Promise<Response> {
-    if (this.#unreadable) throw new ApiError(503, "interrupted", this.#unreadable.message, { cause: this.#unreadable });
-    const session = this.#present?.session;
-    if (session?.record.id !== id) throw unknownSession();
-    const { record } = session;
-    if (named !== undefined && named !== record.session) throw fenced(named, record.session);
-    if (from === undefined) throw badRequest("Invalid 'from' offset");
-    if (named === undefined && isReplacedAt(record, from)) throw fenced(`whose length was ${from}`, record.session);
-    return isHead ? answerHead(session, from) : await answer(session, from);
-  }
-
   /** Returns whether the change had effects. All of them happen in this turn. */
   #change(change: Change<ActiveSession>): boolean {
     const [pair, effects] = succeed(this.#pair, change);
@@ -231,10 +216,8 @@ export class Conversation extends DurableObject<Env> {
     const { member } = effect;
     switch (effect.do) {
       case "end": {
-        const message = "A newer request took this conversation over";
-        const error = { code: 409, message, type: "conversation_replaced" } as const;
         if (effect.as === "stopped") member.session.finish("stopped");
-        else member.session.finish("replaced", error);
+        else member.session.finish("replaced", REPLACED);
         this.#freeSlot(member);
         break;
       }
@@ -246,58 +229,34 @@ export class Conversation extends DurableObject<Env> {
     }
   }
 
-  /** I10: stops at the origin what the session that has ended began there; first of all, writes down that it must. */
-  #freeSlot({ session, producer }: ActiveSession): void {
-    const { origin, originId, abandoned } = session.record;
-    const requests = origin === undefined ? abandoned : [...abandoned, { origin, originId }];
-    const now = Date.now();
-    const isAnswered = producer.close();
-    const until = now + this.#config.maxGenerationMs;
-    this.#pendingStops.add(requests, until, isAnswered ? 0 : now + STOP_GRACE_MS);
-    this.#slotFreed = this.#retryStops();
-    this.ctx.waitUntil(this.#slotFreed.then(() => this.#rearm()));
+  #freeSlot(member: ActiveSession): void {
+    this.ctx.waitUntil(this.#slots.free(member).then(() => this.#rearm()));
   }
 
-  async #retryStops(): Promise<void> {
-    if (!this.#pendingStops.isEmpty) await this.#pendingStops.retry((name) => this.#origins.get(name), Date.now());
-    if (this.#pendingStops.isEmpty) await this.#reports.slotsFreed();
-  }
-
-  /** Tells the tenant's object, at the end of this turn: then the pair is what a lookup finds from now on. */
   #ended(session: Session): void {
-    const usage = this.#reports.usage(session);
-    const tell = () => {
-      const holdsSlot = this.#pendingStops.has(session.record.originId);
-      const { sessionTtlMs } = this.#config;
-      return this.#reports.ended(session, usage, { current: this.#present?.session, ttlMs: sessionTtlMs, holdsSlot });
-    };
-    this.#reported = Promise.all([this.#reported, Promise.resolve().then(tell)]).then(() => undefined);
-    this.ctx.waitUntil(this.#reported);
+    const after = () => ({
+      current: this.#present?.session,
+      ttlMs: this.#config.sessionTtlMs,
+      holdsSlot: this.#slots.holds(session),
+    });
+    this.ctx.waitUntil(this.#reports.concluded(session, after));
   }
 
   /** The alarm for what is there; of an object that holds nothing, nothing is left, and it ceases to exist. */
   async #rearm(): Promise<void> {
-    if (this.#pair.current || !this.#pendingStops.isEmpty) await this.#armAlarm();
-    else await this.ctx.storage.deleteAll();
-  }
-
-  async #armAlarm(): Promise<void> {
     const { current } = this.#pair;
     const now = Date.now();
     const times = current ? [nextAlarm(current.state, now, this.#config.sessionTtlMs)] : [];
-    if (!this.#pendingStops.isEmpty) times.push(now + this.#pendingStops.retryMs);
+    if (!this.#slots.isDone) times.push(now + this.#slots.retryMs);
     if (times.length > 0) await this.ctx.storage.setAlarm(Math.min(...times));
+    else await this.ctx.storage.deleteAll();
   }
 
   #accepted(session: Session): void {
     this.#reports.accepted(session, Date.now());
     const member = this.#memberOf(session);
     if (member) this.#change({ type: "accepted", member });
-    // What an earlier connection may have brought to the origin after all is not wanted: this one has the answer.
-    const { abandoned } = session.record;
-    if (abandoned.length === 0) return;
-    this.#pendingStops.add(abandoned, Date.now() + this.#config.maxGenerationMs, 0);
-    this.ctx.waitUntil(this.#retryStops());
+    this.ctx.waitUntil(this.#slots.freeAbandoned(session));
   }
 
   #memberOf(session: Session): ActiveSession | undefined {
@@ -315,10 +274,12 @@ export class Conversation extends DurableObject<Env> {
     this.#pair = { current, previous };
     if (current.session.isLive) this.ctx.waitUntil(this.#run(current, "restart"));
     else this.ctx.waitUntil(this.#ensureAlarm());
+    // One that a gateway without an index began is named now.
+    if (this.#sessions.predatesIndex) this.ctx.waitUntil(this.#reports.renewed(current.session));
   }
 
   /** An alarm that the platform gave up on, or lost, would leave the rows for ever. */
   async #ensureAlarm(): Promise<void> {
-    if ((await this.ctx.storage.getAlarm()) === null) await this.#armAlarm();
+    if ((await this.ctx.storage.getAlarm()) === null) await this.#rearm();
   }
 }

@@ -22,6 +22,9 @@ export interface SessionOrigins extends Origins {
 /** What its owner hears from the sessions; see SessionHost. */
 export type SessionEvents = Pick<SessionHost, "onAccepted" | "onEnd" | "onError">;
 
+/** The first version (see records.ts) whose gateways tell the tenant's object of their sessions. */
+const INDEXED_VERSION = 2;
+
 export class SessionStore {
   readonly #name: string;
   readonly #storage: LogStorage;
@@ -31,7 +34,8 @@ export class SessionStore {
   readonly #clock: Clock;
   readonly #events: SessionEvents;
 
-  /** `name`: the conversation's, in the whole gateway. */
+  /** `name`: the conversation's, in the whole gateway. */ #predatesIndex = false;
+
   constructor(
     name: string,
     storage: LogStorage,
@@ -84,6 +88,7 @@ export class SessionStore {
     if (!this.#records.exists) return [];
     const stored = this.#records.sessions();
     if (stored instanceof StorageVersionError) return stored;
+    this.#predatesIndex = stored.some(({ version }) => version < INDEXED_VERSION);
     const members = stored.map(({ slot, version, record }) => {
       const log = ReplayLog.restore(this.#storage, slot, this.#limits.retainedBytes);
       return this.#activate(
@@ -95,6 +100,11 @@ export class SessionStore {
     });
     // Only the current one can be live; a clock that stepped back does not make it the older one.
     return members.sort((a, b) => Number(b.session.isLive) - Number(a.session.isLive) || startOf(b) - startOf(a));
+  }
+
+  /** A gateway stored the sessions that told no tenant's object of them. */
+  get predatesIndex(): boolean {
+    return this.#predatesIndex;
   }
 
   /** Its record, its request and its log. Readers still get what is in memory. */

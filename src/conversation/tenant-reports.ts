@@ -51,6 +51,7 @@ export class TenantReports {
   readonly #firstByteAt = new WeakMap<Session, number>();
   /** Sessions that have ended and whose slot is not free. */
   readonly #holding = new Set<string>();
+  #reported: Promise<void> = Promise.resolve();
 
   constructor(link: TenantLink, dataset: Dataset | undefined) {
     this.#link = link;
@@ -73,8 +74,21 @@ export class TenantReports {
     this.#firstByteAt.set(session, now);
   }
 
+  /** Resolves when the tenant's object was told of every end so far, or could not be. */
+  get reported(): Promise<void> {
+    return this.#reported;
+  }
+
+  /** The session has just ended. Tells so at the end of this turn, when `after` says what a lookup finds from now on. */
+  concluded(session: Session, after: () => Aftermath): Promise<void> {
+    const usage = this.#usage(session);
+    const told = Promise.resolve().then(() => this.#ended(session, usage, after()));
+    this.#reported = Promise.all([this.#reported, told]).then(() => undefined);
+    return this.#reported;
+  }
+
   /** Of `session`, which has just ended: before its log is deleted. */
-  usage(session: Session): SessionUsage {
+  #usage(session: Session): SessionUsage {
     const { key, model, family, startedAt, state } = session.record;
     const end = endOf(state) ?? "interrupted";
     const at = "at" in state ? state.at : startedAt;
@@ -92,7 +106,7 @@ export class TenantReports {
     };
   }
 
-  async ended(session: Session, usage: SessionUsage, { current, ttlMs, holdsSlot }: Aftermath): Promise<void> {
+  async #ended(session: Session, usage: SessionUsage, { current, ttlMs, holdsSlot }: Aftermath): Promise<void> {
     const { record, log } = session;
     const { tenant, conversation } = this.#link;
     const { session: name, origin, reattached } = record;

@@ -66,7 +66,8 @@ async function rowOf(id: string): Promise<{ end: string | null } | undefined> {
 describe("a gateway on the storage of one from before versions", () => {
   it("replays the answer that had ended, to the byte", async () => {
     expect(await replay("ended")).toEqual({ status: 200, text: oldAnswer() });
-    expect(await rowOf("ended")).toMatchObject({ end: "done", session: "3ae246e9-cc3a-47f1-8576-7429616e8da6" });
+    const row = await until(() => rowOf("ended"), "the tenant's index names it");
+    expect(row).toMatchObject({ end: "done", session: "3ae246e9-cc3a-47f1-8576-7429616e8da6" });
   });
 
   it("ends the answer that was live by name, with all that was stored of it", async () => {

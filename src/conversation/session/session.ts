@@ -18,7 +18,8 @@ import { Audience } from "./audience.ts";
 import { endFrame } from "./end-frame.ts";
 import { Keepalive } from "./keepalive.ts";
 import { KeptRequest } from "./kept-request.ts";
-import type { OriginRequest, SessionRecord } from "./session-record.ts";
+import { moved, resent } from "./record-changes.ts";
+import type { SessionRecord } from "./session-record.ts";
 import {
   brokenFromOf,
   contentTypeOf,
@@ -140,40 +141,24 @@ export class Session {
     this.#replayFloor = originBytes;
   }
 
-  /**
-   * The request is about to be sent again, under another private name: the one before may yet reach the origin, and two
-   * requests of one name end each other's sessions at the wrong moment. `hasBroken`: see SessionRecord.brokenRequests.
-   */
-  prepareResend(originId: string, hasBroken: boolean): void {
-    this.#replayFloor = 0;
-    this.#update({
-      originId,
-      abandoned: this.#withCurrentRequest(),
-      brokenRequests: this.#record.brokenRequests + Number(hasBroken),
-    });
-  }
-
   /** The request is about to be sent for the first time. */
   assign(origin: string): void {
     this.#update({ origin });
   }
 
-  /** The same as `prepareResend`, to another origin. `isSure`: the one before does not have the request. */
-  move(origin: string, originId: string, isSure: boolean): void {
-    const { origin: before, refusedBy, brokenRequests, abandoned } = this.#record;
+  /**
+   * The request is about to be sent again, under another private name: the one before may yet reach the origin, and two
+   * requests of one name end each other's sessions at the wrong moment.
+   */
+  prepareResend(originId: string, hasBroken: boolean): void {
     this.#replayFloor = 0;
-    this.#update({
-      origin,
-      originId,
-      refusedBy: before === undefined ? refusedBy : [...refusedBy, before],
-      abandoned: isSure ? abandoned : this.#withCurrentRequest(),
-      brokenRequests: brokenRequests + Number(!isSure),
-    });
+    this.#update(resent(this.#record, originId, hasBroken));
   }
 
-  #withCurrentRequest(): readonly OriginRequest[] {
-    const { origin, originId, abandoned } = this.#record;
-    return origin === undefined ? abandoned : [...abandoned, { origin, originId }];
+  /** The same, to another origin. */
+  move(origin: string, originId: string, isSure: boolean): void {
+    this.#replayFloor = 0;
+    this.#update(moved(this.#record, origin, originId, isSure));
   }
 
   /** The producer has a new connection to the origin. */
