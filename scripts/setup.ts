@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { NO_NETWORK, ROOT, WRANGLER } from "../tools/bundle.ts";
 import { fail, misused, onEnd, readOptions } from "../tools/command-line.ts";
-import { type GivenOrigin, parseOrigin, urlProblem } from "../tools/setup/origins.ts";
+import { bindingPrefix, type GivenOrigin, parseOrigin, urlProblem } from "../tools/setup/origins.ts";
 import { setup } from "../tools/setup/setup.ts";
 import { SetupError } from "../tools/setup/surroundings.ts";
 import { tunnel } from "../tools/setup/tunnel.ts";
@@ -112,6 +112,10 @@ function givenOrigins(): GivenOrigin[] {
   const access = id !== undefined && secret !== undefined ? { id, secret } : undefined;
   // A VPC service leads to the port itself: the address is what llama-server sees as its host.
   const texts = options.origin.length === 0 && options.vpc !== undefined ? ["http://localhost"] : options.origin;
+  const prefixes = texts.map((text, i) => bindingPrefix(parseOrigin(text, i).name));
+  if (new Set(prefixes).size < texts.length) {
+    misused(`--origin: the names must differ in more than case and punctuation, or they would share a key\n${HINT}`);
+  }
   return texts.map((text, i) => {
     const { name, url } = parseOrigin(text, i);
     const problem = options.vpc === undefined ? urlProblem(url) : undefined;

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { parse } from "smol-toml";
 import { describe, expect, it } from "vitest";
+import { parseOrigins } from "../../src/origin/origins-config.ts";
 import { originSettings, parseOrigin, urlProblem, withOrigins } from "../../tools/setup/origins.ts";
 
 const TOML = readFileSync(resolve(import.meta.dirname, "../../wrangler.toml"), "utf8");
@@ -19,9 +20,14 @@ describe("the origins of the setup", () => {
 
   it("one behind Access is a secret that names the secrets with the token", () => {
     const settings = originSettings([{ name: "attic", url: URL, access: { id: "i", secret: "s" } }]);
-    expect(settings.secrets).toMatchObject({ ATTIC_ACCESS_ID: "i", ATTIC_ACCESS_SECRET: "s" });
+    expect(settings.secrets).toMatchObject({ ORIGIN_ATTIC_ACCESS_ID: "i", ORIGIN_ATTIC_ACCESS_SECRET: "s" });
     expect(JSON.parse(settings.secrets.ORIGINS ?? "")).toEqual([
-      { name: "attic", url: URL, accessClientId: "ATTIC_ACCESS_ID", accessClientSecret: "ATTIC_ACCESS_SECRET" },
+      {
+        name: "attic",
+        url: URL,
+        accessClientId: "ORIGIN_ATTIC_ACCESS_ID",
+        accessClientSecret: "ORIGIN_ATTIC_ACCESS_SECRET",
+      },
     ]);
     expect(withOrigins(TOML, settings)).toBe(TOML);
   });
@@ -29,9 +35,33 @@ describe("the origins of the setup", () => {
   it("one by a VPC service gets a binding, once, and another id replaces it", () => {
     const by = (vpc: string) => originSettings([{ name: "default", url: "http://localhost", vpc }]);
     const once = withOrigins(TOML, by("id-1"));
-    expect(parse(once)).toMatchObject({ vpc_services: [{ binding: "DEFAULT_VPC", service_id: "id-1" }] });
-    expect(parse(withOrigins(once, by("id-2"))).vpc_services).toEqual([{ binding: "DEFAULT_VPC", service_id: "id-2" }]);
-    expect(JSON.parse(by("id-1").secrets.ORIGINS ?? "")).toMatchObject([{ via: "DEFAULT_VPC" }]);
+    expect(parse(once)).toMatchObject({ vpc_services: [{ binding: "ORIGIN_DEFAULT_VPC", service_id: "id-1" }] });
+    expect(parse(withOrigins(once, by("id-2"))).vpc_services).toEqual([
+      { binding: "ORIGIN_DEFAULT_VPC", service_id: "id-2" },
+    ]);
+    expect(JSON.parse(by("id-1").secrets.ORIGINS ?? "")).toMatchObject([{ via: "ORIGIN_DEFAULT_VPC" }]);
+  });
+
+  it("never set a secret that is not theirs, whatever they are called", () => {
+    const { secrets } = originSettings([
+      { name: "admin", url: URL, key: "k" },
+      { name: "api", url: URL },
+    ]);
+    expect(Object.keys(secrets).sort()).toEqual(["ORIGINS", "ORIGIN_ADMIN_KEY"]);
+  });
+
+  it("are taken by the Worker as they are written", () => {
+    const given = [
+      { name: "attic", url: URL, key: "k", access: { id: "i", secret: "s" } },
+      { name: "cellar", url: "http://localhost", vpc: "id-1" },
+    ];
+    const ORIGIN_CELLAR_VPC = { fetch: () => Promise.reject(new Error("not asked here")) };
+    const bindings = { ...originSettings(given).secrets, ORIGIN_CELLAR_VPC };
+    const origins = parseOrigins(bindings, (setting, details) => new Error(setting + details));
+    expect(origins).toMatchObject([
+      { name: "attic", url: URL, apiKey: "k", access: { clientId: "i", clientSecret: "s" } },
+      { name: "cellar", via: ORIGIN_CELLAR_VPC },
+    ]);
   });
 
   it("have the names that they are given, or of their place", () => {

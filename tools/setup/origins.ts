@@ -63,7 +63,7 @@ export function originSettings(origins: readonly GivenOrigin[]): OriginSettings 
 
 /** The entry of ORIGINS; what it names is added to `settings`. */
 function entryOf({ name, url, key, access, vpc }: GivenOrigin, settings: OriginSettings): Record<string, string> {
-  const upper = name.toUpperCase().replace(/[^A-Z0-9]/g, "_");
+  const upper = bindingPrefix(name);
   const named = (suffix: string, value: string) => {
     settings.secrets[`${upper}_${suffix}`] = value;
     return `${upper}_${suffix}`;
@@ -79,6 +79,11 @@ function entryOf({ name, url, key, access, vpc }: GivenOrigin, settings: OriginS
       accessClientSecret: named("ACCESS_SECRET", access.secret),
     }),
   };
+}
+
+/** Begins the names of an origin's secrets and binding: apart from all other settings, whatever the origin is called. */
+export function bindingPrefix(name: string): string {
+  return `ORIGIN_${name.toUpperCase().replace(/[^A-Z0-9]/g, "_")}`;
 }
 
 /** wrangler.toml with these in it; everything else, comments too, stays as it is. */
