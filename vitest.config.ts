@@ -7,6 +7,19 @@ import { QuietReporter } from "./test/support/quiet-reporter.ts";
 const json = process.env.HOLDFAST_TEST_JSON;
 
 /** Five kinds of tests, by where they run; `npm test` and `npm run test:llama` name the ones they want. */
+const OWN_ORIGIN = [
+  "client-package",
+  "docs",
+  "fuzz",
+  "hostile",
+  "install",
+  "old-storage",
+  "package",
+  "setup",
+  "start",
+  "web-ui",
+];
+
 export default defineConfig({
   test: {
     reporters: json === undefined ? [new QuietReporter()] : [new QuietReporter(), ["json", { outputFile: json }]],
@@ -55,6 +68,8 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
+          // What has an origin of its own, or none, is the same in front of a real llama-server.
+          exclude: process.env.LLAMA_SERVER ? OWN_ORIGIN.map((name) => `test/e2e/${name}.test.ts`) : [],
           testTimeout: 120_000,
           hookTimeout: 60_000,
           fileParallelism: false,

@@ -7,7 +7,7 @@ import { Site, type SiteOptions } from "../support/site.ts";
 const OWNER = "the-key-of-the-owner";
 const VARS = { ADMIN_KEY: OWNER, KEY_SECRET: "a-secret-of-32-characters-or-more" };
 /** How often the gateway is killed, how many forged keys are tried, how many sessions are counted; the full measure is 20, 100,000, 200. */
-const KILLS = Number(process.env.HOLDFAST_KILLS ?? 4);
+const KILLS = Number(process.env.HOLDFAST_KILLS ?? 2);
 const FORGED_KEYS = Number(process.env.HOLDFAST_FORGED_KEYS ?? 2_000);
 const SESSIONS = Number(process.env.HOLDFAST_SESSIONS ?? 40);
 

@@ -11,7 +11,7 @@ import type { Random } from "../support/random.ts";
 import { chatBody, KEY, Site, withoutPings } from "../support/site.ts";
 
 /** How many generations under each trouble; the full measure is 200. */
-const GENERATIONS = Number(process.env.HOLDFAST_GENERATIONS ?? 12);
+const GENERATIONS = Number(process.env.HOLDFAST_GENERATIONS ?? 8);
 const AT_ONCE = Math.min(20, GENERATIONS);
 const TOKENS = 150;
 /** Of an answer that is to be stopped: minutes, so that a slot that was not freed shows. */

@@ -5,7 +5,7 @@ import { chatBody, KEY, Site } from "../support/site.ts";
 import { type Shown, WebUiPage } from "../support/web-ui-page.ts";
 
 /** How many chats; the full measure is 100. */
-const CHATS = Number(process.env.HOLDFAST_CHATS ?? 20);
+const CHATS = Number(process.env.HOLDFAST_CHATS ?? 8);
 const AT_ONCE = 10;
 const TOKENS = 150;
 
