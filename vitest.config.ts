@@ -6,7 +6,7 @@ import { QuietReporter } from "./test/support/quiet-reporter.ts";
 /** scripts/test.ts: where a report for machines goes. */
 const json = process.env.HOLDFAST_TEST_JSON;
 
-/** Five kinds of tests, by where they run; `npm test` and `npm run test:llama` name the ones they want. */
+/** End-to-end tests that say the same whatever the origin. */
 const OWN_ORIGIN = [
   "client-package",
   "docs",
@@ -20,6 +20,7 @@ const OWN_ORIGIN = [
   "web-ui",
 ];
 
+/** Five kinds of tests, by where they run; `npm test` and `npm run test:llama` name the ones they want. */
 export default defineConfig({
   test: {
     reporters: json === undefined ? [new QuietReporter()] : [new QuietReporter(), ["json", { outputFile: json }]],

@@ -11,7 +11,7 @@ import { type OriginPool, poolOf } from "../origin/pool.ts";
 import { type LookupRow, lookupMatches } from "../protocol.ts";
 import type { Standing } from "../tenant/messages.ts";
 import type { ActiveSession } from "./active-session.ts";
-import { opening, REPLACED, refusalError, replay } from "./answer.ts";
+import { opening, refusalError, replay } from "./answer.ts";
 import { isExpired, nextAlarm } from "./expiry.ts";
 import { joins, remember } from "./join.ts";
 import { decode, type StartRequest, type StopAnswer, type StopRequest } from "./messages.ts";
@@ -20,10 +20,10 @@ import type { Verdict } from "./producer/phase.ts";
 import { StorageVersionError } from "./records.ts";
 import { lookupRow } from "./session/lookup-row.ts";
 import type { Session } from "./session/session.ts";
+import { SessionPair } from "./session-pair.ts";
 import { SessionStore } from "./session-store.ts";
 import { SlotRelease } from "./slot-release.ts";
 import { storageOf } from "./storage.ts";
-import { type Change, type Effect, type Pair, succeed } from "./succession.ts";
 import { TenantReports, tenantLink } from "./tenant-reports.ts";
 
 export class Conversation extends DurableObject<Env> {
@@ -32,8 +32,7 @@ export class Conversation extends DurableObject<Env> {
   readonly #sessions: SessionStore;
   readonly #slots: SlotRelease;
   readonly #reports: TenantReports;
-  /** Restored from its rows after a restart. */
-  #pair: Pair<ActiveSession> = { current: undefined, previous: undefined };
+  readonly #pair: SessionPair;
   /** What is stored cannot be read: it stays until the alarm, or a new request, and is no answer until then. */
   #unreadable: StorageVersionError | undefined;
 
@@ -50,9 +49,13 @@ export class Conversation extends DurableObject<Env> {
       onAccepted: (session) => this.#accepted(session),
       onEnd: (session) => this.#ended(session),
       onError: (session, error) => {
-        const member = this.#memberOf(session);
+        const member = this.#pair.memberOf(session);
         if (member) this.#interrupt(member, error);
       },
+    });
+    this.#pair = new SessionPair({
+      onEnd: (member) => this.#freeSlot(member),
+      onDelete: (member) => this.#sessions.delete(member),
     });
     this.#restore();
   }
@@ -89,7 +92,7 @@ export class Conversation extends DurableObject<Env> {
       return { replacedBy: current.session, found: true };
     }
     const wasLive = this.#pair.current?.session.isLive === true;
-    const found = this.#change({ type: "stopped", id });
+    const found = this.#pair.change({ type: "stopped", id });
     if (found) {
       await this.#rearm();
       // Struck off before the client knows that it is gone.
@@ -103,7 +106,7 @@ export class Conversation extends DurableObject<Env> {
   override async alarm(): Promise<void> {
     await this.#slots.retry();
     const current = this.#present?.session;
-    if (!current) this.#change({ type: "expired" });
+    if (!current) this.#pair.change({ type: "expired" });
     await this.#rearm();
     if (current?.isLive) await this.#reports.renewed(current);
   }
@@ -137,7 +140,7 @@ export class Conversation extends DurableObject<Env> {
   #begin(start: StartRequest, body: Uint8Array): ActiveSession {
     const before = this.#pair.current?.session;
     const wasLive = before?.isLive === true;
-    this.#change({ type: "replacing" });
+    this.#pair.change({ type: "replacing" });
     const now = Date.now();
     const replaced = wasLive ? { bodyHash: before.record.bodyHash, length: before.log.end, at: now } : undefined;
     const remembered = remember(before?.record.replaced ?? [], replaced, now - this.#config.sessionTtlMs);
@@ -146,12 +149,12 @@ export class Conversation extends DurableObject<Env> {
       this.#unreadable = undefined;
       const slot = this.#pair.previous?.slot === 0 ? 1 : 0;
       const member = this.#sessions.create(start, body, slot, before?.record, remembered);
-      this.#change({ type: "begun", member });
+      this.#pair.change({ type: "begun", member });
       this.ctx.waitUntil(this.#run(member, "start"));
       return member;
     } catch (error) {
       // What could not be stored does not exist; the session before, if it is kept, can be replayed.
-      this.#pair = { current: this.#pair.previous, previous: undefined };
+      this.#pair.restore(this.#pair.previous, undefined);
       throw error;
     }
   }
@@ -183,7 +186,7 @@ export class Conversation extends DurableObject<Env> {
         break;
       case "refused":
         session.refuse(verdict.failure, refusalError(verdict.failure));
-        this.#change({ type: "refused", member });
+        this.#pair.change({ type: "refused", member });
         // Not by the origin's own word: it may have the request all the same.
         if (verdict.failure instanceof ApiError) this.#freeSlot(member);
         break;
@@ -202,31 +205,6 @@ export class Conversation extends DurableObject<Env> {
     const message = "The gateway failed in the middle of the answer";
     member.session.finish("interrupted", { code: 500, message, type: "interrupted" });
     this.#freeSlot(member);
-  }
-
-  /** Returns whether the change had effects. All of them happen in this turn. */
-  #change(change: Change<ActiveSession>): boolean {
-    const [pair, effects] = succeed(this.#pair, change);
-    this.#pair = pair;
-    for (const effect of effects) this.#apply(effect);
-    return effects.length > 0;
-  }
-
-  #apply(effect: Effect<ActiveSession>): void {
-    const { member } = effect;
-    switch (effect.do) {
-      case "end": {
-        if (effect.as === "stopped") member.session.finish("stopped");
-        else member.session.finish("replaced", REPLACED);
-        this.#freeSlot(member);
-        break;
-      }
-      case "delete":
-        this.#sessions.delete(member);
-        break;
-      default:
-        effect satisfies never;
-    }
   }
 
   #freeSlot(member: ActiveSession): void {
@@ -254,13 +232,9 @@ export class Conversation extends DurableObject<Env> {
 
   #accepted(session: Session): void {
     this.#reports.accepted(session, Date.now());
-    const member = this.#memberOf(session);
-    if (member) this.#change({ type: "accepted", member });
+    const member = this.#pair.memberOf(session);
+    if (member) this.#pair.change({ type: "accepted", member });
     this.ctx.waitUntil(this.#slots.freeAbandoned(session));
-  }
-
-  #memberOf(session: Session): ActiveSession | undefined {
-    return [this.#pair.current, this.#pair.previous].find((member) => member?.session === session);
   }
 
   #restore(): void {
@@ -271,7 +245,7 @@ export class Conversation extends DurableObject<Env> {
     }
     const [current, previous] = stored;
     if (!current) return;
-    this.#pair = { current, previous };
+    this.#pair.restore(current, previous);
     if (current.session.isLive) this.ctx.waitUntil(this.#run(current, "restart"));
     else this.ctx.waitUntil(this.#ensureAlarm());
     // One that a gateway without an index began is named now.

@@ -41,6 +41,7 @@ export interface LedgerOptions {
 }
 
 export class Ledger {
+  readonly tenant: string;
   readonly #options: LedgerOptions;
   #hasTables: boolean;
   #limits: Limits;
@@ -53,6 +54,7 @@ export class Ledger {
   constructor(options: LedgerOptions) {
     const { sql, now } = options;
     this.#options = options;
+    this.tenant = options.tenant;
     this.#hasTables = hasTables(sql);
     this.#limits = this.#hasTables ? JSON.parse(readMeta(sql, "limits") ?? "{}") : {};
     this.#keys = new KeyRegistry(sql, this.#hasTables);
@@ -61,8 +63,6 @@ export class Ledger {
     this.#requests = new Requests(sql, this.#hasTables, now());
     this.#usage = new UsageRows(sql);
   }
-
-  // Requests
 
   /** Whether a request like this could be refused for answers that only seem to run: ask the conversations first. */
   needsTruth({ conversation, keyHash }: AdmitRequest): boolean {
@@ -116,8 +116,6 @@ export class Ledger {
     return keyAnswer(key);
   }
 
-  // Conversations
-
   renewed(session: LiveSession): void {
     this.#open();
     this.#index.renew(session, this.now);
@@ -163,14 +161,9 @@ export class Ledger {
 
   // The owner's view and orders: see orders.ts
 
-  get tenant(): string {
-    return this.#options.tenant;
-  }
-
   get now(): number {
     return this.#options.now();
   }
-
   get limits(): Limits {
     return this.#limits;
   }

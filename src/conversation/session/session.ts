@@ -1,6 +1,5 @@
 /**
- * One generation of a conversation: its record, its log, its audience. Its state is one value (session-state.ts), which only
- * the methods here change.
+ * One generation of a conversation: its record, its log, its audience. Only its methods change its state (session-state.ts).
  *
  *   accept ─▶ append … append ─▶ finish          (or refuse, before accept)
  *             └ the first one begins the answer
@@ -176,7 +175,7 @@ export class Session {
    * is not kept (a stopped session) its owner deletes.
    */
   finish(end: EndedState["end"], error?: ErrorBody): void {
-    const brokenFrom = error && !this.#hasCaughtUp ? this.log.end : undefined;
+    const brokenFrom = error && this.log.originBytes < this.#replayFloor ? this.log.end : undefined;
     const event = { type: "ended", end, at: this.#clock.now(), error, brokenFrom } as const;
     this.#end(event, error ?? (end === "stopped" ? end : undefined), end !== "stopped");
   }
@@ -211,11 +210,6 @@ export class Session {
     if (state === this.#record.state) return false;
     this.#record = { ...this.#record, state };
     return true;
-  }
-
-  /** Whether the log has all that a reader can have seen of the session. */
-  get #hasCaughtUp(): boolean {
-    return this.log.originBytes >= this.#replayFloor;
   }
 
   /**
@@ -257,7 +251,7 @@ export class Session {
   }
 
   #ping(): void {
-    if (!this.isLive || !this.isEventStream || !this.#isAtBoundary || !this.#hasCaughtUp) return;
+    if (!this.isLive || !this.isEventStream || !this.#isAtBoundary || this.log.originBytes < this.#replayFloor) return;
     this.#guarded(() => this.#addFrame(PING));
   }
 
