@@ -11,7 +11,15 @@ const PATIENCE_MS = 3_000;
 
 const worker = globalThis as unknown as ServiceWorkerGlobalScope;
 
-worker.addEventListener("install", (event) => {
+/** In Chromium, and not in the DOM's published types. */
+interface RoutingEvent {
+  addRoutes?(rules: { condition: { urlPattern: string }; source: "network" }): Promise<void>;
+}
+
+worker.addEventListener("install", (event: ExtendableEvent & RoutingEvent) => {
+  // A question does not wait for this worker to start, only to hear that it is none of its business.
+  const routed = event.addRoutes?.({ condition: { urlPattern: "/v1/*" }, source: "network" });
+  if (routed) event.waitUntil(routed);
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)));
   void worker.skipWaiting();
 });

@@ -7,7 +7,8 @@ import { KEY, Site } from "../support/site.ts";
 import { launchChromium } from "./chromium.ts";
 import { HoldfastPage, type OpenOptions, PHONE, squeezed } from "./holdfast-page.ts";
 
-const TOKENS = 300;
+/** The tiny model of the real server is some ten times as fast as the demo. */
+const TOKENS = process.env.LLAMA_SERVER ? 2_500 : 300;
 const PACE_MS = 20;
 const QUESTION = "Tell me about the sea";
 
@@ -116,10 +117,7 @@ describe("a person", () => {
     const page = await open();
     await page.ask(QUESTION);
     await page.moreText();
-    const pressed = performance.now();
-    await page.button("Stop").click();
-    await page.page.getByText("Stopped", { exact: true }).waitFor();
-    expect(performance.now() - pressed).toBeLessThan(500);
+    expect(await page.stop()).toBeLessThan(500);
     await until(async () => (await site.origin.busySlots()) === 0, "the GPU is free");
 
     const text = await page.text();
@@ -210,10 +208,7 @@ describe("a person", () => {
     }
     await until(async () => (await site.origin.busySlots()) === 50, "all are running", 60_000);
     await page.moreText();
-    const pressed = performance.now();
-    await page.button("Stop").click();
-    await page.page.getByText("Stopped", { exact: true }).waitFor();
-    expect(performance.now() - pressed).toBeLessThan(500);
+    expect(await page.stop()).toBeLessThan(500);
     await until(async () => (await page.page.locator(".mark.running").count()) === 49, "49 are marked", 15_000);
   });
 });

@@ -65,6 +65,18 @@ export class HoldfastPage {
     await this.button("Send").click();
   }
 
+  /** Presses Stop; milliseconds until the page says that it has stopped, by the page's own clock. */
+  async stop(): Promise<number> {
+    return await this.page.evaluate<number>(`new Promise((done) => {
+      const pressed = performance.now();
+      new MutationObserver(() => {
+        const status = [...document.querySelectorAll(".answer .status")].at(-1);
+        if (status?.textContent === "Stopped") done(performance.now() - pressed);
+      }).observe(document.body, { subtree: true, childList: true, characterData: true });
+      document.querySelector("button[aria-label=Stop]").click();
+    })`);
+  }
+
   button(name: string) {
     return this.page.getByRole("button", { name, exact: true });
   }
