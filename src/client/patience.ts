@@ -122,8 +122,8 @@ export class Patience {
   }
 
   /** Lets time pass after a failed try: twice as much as after the one before, or what the server asked for. */
-  async pause(cause: unknown, onWaiting?: OnWaiting): Promise<void> {
-    const doubled = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#pauses);
+  async pause(cause: unknown, onWaiting?: OnWaiting, longestMs = LONGEST_PAUSE_MS): Promise<void> {
+    const doubled = Math.min(longestMs, FIRST_PAUSE_MS * 2 ** this.#pauses);
     const refusal = cause instanceof Unavailable ? cause.refusal : undefined;
     const ms = Math.max(refusal?.retryAfterMs ?? 0, doubled * (0.5 + Math.random() / 2));
     if (this.#pausedMs + ms > this.giveUpAfterMs) {

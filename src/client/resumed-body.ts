@@ -36,6 +36,9 @@ export type Ask = (attempt: AbortSignal) => Promise<Response>;
 type Said = { name: "live" } | { name: "waiting"; retryInMs: number; cause: unknown } | ({ name: "ended" } & Over);
 type Over = { how: AnswerEnd; error?: HoldfastError };
 
+/** Between connections that the gateway answers, and that bring nothing. */
+const LONGEST_PAUSE_MS = 2_000;
+
 const SILENT = new Error("The connection is silent");
 const CUT = new Error("The connection ended");
 
@@ -161,11 +164,14 @@ export class ResumedBody {
     }
   }
 
-  /** The next connection would be as short-lived as one that brought nothing. */
+  /**
+   * The next connection would be as short-lived as one that brought nothing. But the gateway is there: browsers throw away
+   * what they have not handed on when a connection breaks, and the next one may be read in time.
+   */
   async #pauseAfter(piece: Piece, connection: Connection): Promise<void> {
     if (connection.received > 0) return;
     const cause = "cause" in piece ? piece.cause : CUT;
-    await this.#options.patience.pause(cause, this.#waiting);
+    await this.#options.patience.pause(cause, this.#waiting, LONGEST_PAUSE_MS);
   }
 
   /** The old connection is given up when the new one is there: a device that woke may find it alive. */

@@ -19,6 +19,8 @@ export type Cut = "fin" | "rst" | "half" | "silence";
 export interface Faults {
   /** Each connection is cut after a number of downstream bytes from this range. */
   cutAfterBytes?: readonly [least: number, most: number];
+  /** The cut comes so long after the last byte. */
+  cutDelayMs?: number;
   /** How a connection is cut; of several, by chance. */
   how?: Cut | readonly Cut[];
   /** Each downstream piece comes this much later. */
@@ -141,6 +143,7 @@ export class FaultProxy {
         this.downstreamBytes += part.length;
         if (left > 0) continue;
         this.cuts += 1;
+        if (this.faults.cutDelayMs) await pause(this.faults.cutDelayMs);
         const how = this.#cut();
         if (how === "silence") return await gone(client);
         end(client, how);
