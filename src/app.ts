@@ -75,6 +75,7 @@ app.use(async (c, next) => {
 app.route(ADMIN_PATH, admin);
 
 app.use(requireKey);
+// The paths are in families.ts.
 for (const path of GENERATING_PATHS) app.post(path, generate(path));
 app.get(STREAM_PATH, replay);
 app.get(`${STREAM_PATH}/*`, replay);

@@ -66,6 +66,13 @@ export function unknownSession(): ApiError {
   return notFound("No session of this conversation: it is unknown, expired or stopped");
 }
 
+/** What is said of a session, or a request, that a newer request replaced. */
+export const REPLACED: ErrorBody = {
+  code: 409,
+  message: "A newer request took this conversation over",
+  type: "conversation_replaced",
+};
+
 /** The request names a session, and the conversation has another one. */
 export function fenced(named: string, current: string): ApiError {
   const message = `Session ${named} is over: the conversation's session is ${current}`;

@@ -41,7 +41,7 @@ export function lastEventStart(events: Uint8Array): number {
 }
 
 /** A buffer for unfinished events that is larger than this is not kept. */
-const SMALL_HELD_BYTES = 65_536;
+const KEPT_BUFFER_BYTES = 65_536;
 
 /**
  * Splits the origin's bytes into whole events and an unfinished tail, which is held back so that a frame of the
@@ -128,7 +128,7 @@ export class EventSplitter {
   #hold(bytes: Uint8Array): Uint8Array {
     const length = this.#heldLength + bytes.length;
     // A buffer that grew for one long event is given back.
-    if (this.#heldLength === 0 && this.#held.length > SMALL_HELD_BYTES) this.#held = new Uint8Array(0);
+    if (this.#heldLength === 0 && this.#held.length > KEPT_BUFFER_BYTES) this.#held = new Uint8Array(0);
     if (length > this.#held.length) {
       const grown = new Uint8Array(Math.max(1_024, 2 * length));
       grown.set(this.#held.subarray(0, this.#heldLength));

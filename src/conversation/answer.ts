@@ -14,13 +14,6 @@ export async function opening(session: Session): Promise<Response> {
   return state.phase === "refused" ? refusal(session, state.failure) : await answer(session, 0);
 }
 
-/** What the readers of a session are told that a newer request replaced. */
-export const REPLACED: ErrorBody = {
-  code: 409,
-  message: "A newer request took this conversation over",
-  type: "conversation_replaced",
-};
-
 /** The answer to a GET or HEAD. `current` is the conversation's session; `unreadable`, why its sessions cannot be read. */
 export async function replay(
   current: Session | undefined,

@@ -1,5 +1,5 @@
 /** Whether a POST is a retry of the request whose answer is being made. Pure. */
-import { ApiError } from "../errors.ts";
+import { ApiError, REPLACED } from "../errors.ts";
 import type { StartRequest } from "./messages.ts";
 import type { Replaced, SessionRecord } from "./session/session-record.ts";
 import { endOf } from "./session/session-state.ts";
@@ -19,7 +19,7 @@ export function joins(start: StartRequest, current: SessionRecord | undefined): 
   const isOfCurrent = hasSameRoute && hasSameBody;
   // Whatever the newer request's model or route: they are one conversation.
   if (start.isRetry && !isOfCurrent && current.replaced.some(({ bodyHash }) => bodyHash === start.bodyHash)) {
-    return new ApiError(409, "conversation_replaced", "A newer request took this conversation over");
+    return new ApiError(REPLACED.code, REPLACED.type, REPLACED.message);
   }
   if (!hasSameRoute) return "begin";
   if (hasSameKey && !hasSameBody) {

@@ -1,6 +1,6 @@
 /** The conversation's current session and the one before it, as succession.ts has them: does what that says. */
+import { REPLACED } from "../errors.ts";
 import type { ActiveSession } from "./active-session.ts";
-import { REPLACED } from "./answer.ts";
 import type { Session } from "./session/session.ts";
 import { type Change, type Effect, type Pair, succeed } from "./succession.ts";
 

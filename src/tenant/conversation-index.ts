@@ -1,7 +1,7 @@
 /**
  * Which conversations of a tenant exist: a superset, so that a lookup wakes only what it names, and an unknown id nothing.
  *
- *   began, renewed ──▶ live ──ended──▶ ended ──▶ its time is over, or struck
+ *   renewed ──▶ live ──ended──▶ ended ──▶ its time is over, or struck
  *                       └── not renewed for two heartbeats: asked (`settle`), not believed
  *
  * The conversation's object is the truth. Messages come late, twice or not at all: a message about a session never undoes

@@ -1,15 +1,15 @@
 /**
  * What is said to a tenant's object, and what it asks back: plain values over RPC.
  *
- *   Worker ──admit, knows, lookup, keyOf──▶ Tenant ◀──began, renewed, ended, struck, released── Conversation
+ *   Worker ──admit, knows, lookup, keyOf──▶ Tenant ◀──renewed, ended, struck, released── Conversation
  *                                             └──────────────standing──────────────────────────────▲
  *
  * The conversation's object is the truth; the tenant's object only counts and names. So every message of a conversation
- * says all there is to know, may be sent twice, and may be lost. `began` and `renewed` carry the same fields; a request that
+ * says all there is to know, may be sent twice, and may be lost. A session's first `renewed` comes when it begins; a request that
  * joins a live session hands its ticket over with a `renewed`, one that joins an ended session with `released`.
  *
  *   lost        until                                what is wrong meanwhile
- *   began       the next `renewed`, one heartbeat    a lookup does not find the session
+ *   the first   the next `renewed`, one heartbeat    a lookup does not find the session
  *   renewed     the next one                         the session is asked (`standing`) instead of believed
  *   ended       the object asks, two heartbeats      a lookup asks the conversation; the slot is taken
  *   struck      the row expires                      a lookup finds what was deleted: so DELETE waits for it

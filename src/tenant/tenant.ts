@@ -82,11 +82,6 @@ export class Tenant extends DurableObject<Env> {
 
   // What a conversation says
 
-  async began(session: LiveSession): Promise<void> {
-    this.#ledger.renewed(session);
-    await this.#arm();
-  }
-
   async renewed(session: LiveSession): Promise<void> {
     this.#ledger.renewed(session);
     await this.#arm();

@@ -73,7 +73,7 @@ export interface Facts {
   readonly wantsStream: boolean;
   /** The answer is an event stream: it can be attached to. */
   readonly isEventStream: boolean;
-  /** The request is still stored, and has not been sent too often. */
+  /** The request is still stored, and has not been sent too often: the bounds are the producer's. */
   readonly mayResend: boolean;
   /** The origin has accepted the request, this time or before it was sent again: there is a session, and it ends. */
   readonly isAccepted: boolean;
