@@ -195,7 +195,6 @@ describe("hostile JSON of 8 MiB", () => {
 
   it.each([
     ["small arrays", fill('{"messages":[', "[],")],
-    ["escapes", fill('{"x":"', "\\u00e9")],
     ["fields", fill("{", '"stream":0,')],
   ])("of %s, twice at once, lets another tenant's requests pass meanwhile", async (_, body) => {
     const headers = { authorization: `Bearer ${KEY}`, "x-conversation-id": "c" };
