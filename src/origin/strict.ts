@@ -74,10 +74,10 @@ function passedHeaders(headers: Headers): Headers {
 }
 
 /**
- * Sends the request, a GET or HEAD once more if the connection fails at once. A POST never (see in-turn.ts for several origins): llama-server may have read it
- * whole, and the runtime says the same of that as of a pooled connection that was just closed. The second is rare (1 in
- * 14,400 POSTs measured at 100 to 300 a second, docs/protocol.md) and the SDKs repeat a 502 by themselves; a prompt that
- * kills the server would do so again.
+ * Sends the request, a GET or HEAD once more if the connection fails at once. A POST never (in-turn.ts has what several
+ * origins do): llama-server may have read it whole, and the runtime reports that like a pooled connection that was just
+ * closed. The second is rare (1 in 14,400 POSTs measured at 100 to 300 per second, docs/protocol.md) and the SDKs repeat a
+ * 502 by themselves; a prompt that kills the server would do so again.
  */
 async function fetchAnswer(
   origin: OriginConfig,
