@@ -3,7 +3,7 @@ import { Hono } from "hono";
 import { cors } from "hono/cors";
 import { configOf, corsOriginsOf } from "./config.ts";
 import type { AppEnv } from "./context.ts";
-import { ApiError, errorResponse, notFound } from "./errors.ts";
+import { ApiError, errorResponse, internalError, notFound } from "./errors.ts";
 import { GENERATING_PATHS } from "./families.ts";
 import {
   ADMIN_PATH,
@@ -89,9 +89,7 @@ app.all("*", passthroughIfOpened);
 
 app.notFound(() => errorResponse(notFound()));
 app.onError((error) => {
-  if (error instanceof ApiError) return errorResponse(error);
-  console.error(error);
-  return errorResponse(new ApiError(500, "server_error", "Internal error; see the gateway's log"));
+  return errorResponse(error instanceof ApiError ? error : internalError(error));
 });
 
 function allowedOrigin(origin: string, corsOrigins: readonly string[]): string | null {

@@ -61,6 +61,12 @@ export function notFound(message = "File Not Found"): ApiError {
   return new ApiError(404, "not_found_error", message);
 }
 
+/** Something of ours failed: the log has what, the client only that. */
+export function internalError(error: unknown): ApiError {
+  console.error(error);
+  return new ApiError(500, "server_error", "Internal error; see the gateway's log");
+}
+
 /** A GET finds nothing: nothing is said of whether there ever was something. */
 export function unknownSession(): ApiError {
   return notFound("No session of this conversation: it is unknown, expired or stopped");

@@ -6,7 +6,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { systemClock } from "../clock.ts";
 import { type Config, configOf } from "../config.ts";
-import { ApiError, errorResponse } from "../errors.ts";
+import { ApiError, errorResponse, internalError } from "../errors.ts";
 import { type OriginPool, poolOf } from "../origin/pool.ts";
 import { type LookupRow, lookupMatches } from "../protocol.ts";
 import type { Standing } from "../tenant/messages.ts";
@@ -70,8 +70,7 @@ export class Conversation extends DurableObject<Env> {
       const [opened] = await Promise.all([opening(session), named]);
       return opened;
     } catch (error) {
-      if (error instanceof ApiError) return errorResponse(error);
-      throw error;
+      return errorResponse(error instanceof ApiError ? error : internalError(error));
     }
   }
 

@@ -34,8 +34,9 @@ export class SessionStore {
   readonly #clock: Clock;
   readonly #events: SessionEvents;
 
-  /** `name`: the conversation's, in the whole gateway. */ #predatesIndex = false;
+  #predatesIndex = false;
 
+  /** `name`: the conversation's, in the whole gateway. */
   constructor(
     name: string,
     storage: LogStorage,
