@@ -182,18 +182,32 @@ export function isUntaken(status: number): boolean {
   return [521, 522, 523, 525, 526, 530].includes(status);
 }
 
+/**
+ * What a 401 comes to; reads the answer. The client's key was right, or it would not have come so far: this one is about the
+ * gateway's, or about who may pass an ingress, and is not for the client.
+ */
+export async function unauthorized(response: Response): Promise<ApiError> {
+  const body = await readAtMost(response, MAX_ANSWER_BYTES);
+  const isOwn = isOwnError(response.headers, new TextDecoder().decode(body));
+  return isOwn ? keyRejected() : answeredInItsPlace(response);
+}
+
+function answeredInItsPlace(response: Response): ApiError {
+  const what = `${response.status} (${typeOf(response) || "no type"})`;
+  const message = `Something in front of the llama-server answered ${what} in its place`;
+  return new ApiError(502, "origin_unreachable", message);
+}
+
 /** An answer to a request that is no answer of the model. */
 async function notOpened(response: Response): Promise<Opening> {
   const { status, headers } = response;
   const body = await readAtMost(response, MAX_ANSWER_BYTES);
   if (isOwnError(headers, new TextDecoder().decode(body))) {
-    // The client's key was right, or it would not have come so far: this one is about ours, and is not for the client.
     if (status === 401) return { refused: keyRejected(), isUntaken: true };
     // A llama-server that loads its model takes no request.
     return { refused: { status, contentType: typeOf(response), body }, isUntaken: status === 503 };
   }
-  const message = `Something in front of the llama-server answered ${status} (${typeOf(response) || "no type"}) in its place`;
-  const error = new ApiError(502, "origin_unreachable", message);
+  const error = answeredInItsPlace(response);
   // Turned away before the server, or sent elsewhere: nothing there has the request. Any other may be a tunnel's timeout.
   if (status < 500) return { refused: error, isUntaken: true };
   return { noAnswer: error, isUntaken: isUntaken(status) };
@@ -218,7 +232,7 @@ async function inTime<T>(request: (signal: AbortSignal) => Promise<T>): Promise<
   }
 }
 
-export function keyRejected(): ApiError {
+function keyRejected(): ApiError {
   const message =
     "The llama-server behind the gateway rejected the gateway's key (set --origin-key or ORIGIN_API_KEY to its --api-key)";
   return new ApiError(502, "origin_unreachable", message);

@@ -3,7 +3,7 @@
  * byte. The origin is not trusted with the client: of its headers only those listed go on, and it sends nobody elsewhere.
  */
 import { ApiError } from "../errors.ts";
-import { keyRejected, originUnreachable, STALE_CONNECTION_MS } from "./origin.ts";
+import { originUnreachable, STALE_CONNECTION_MS, unauthorized } from "./origin.ts";
 import type { OriginConfig } from "./origins-config.ts";
 import { fetchOrigin } from "./transport.ts";
 
@@ -44,6 +44,7 @@ export async function forward(origin: OriginConfig, request: StrictRequest): Pro
   }
   const { method, signal, body } = request;
   const response = await fetchAnswer(origin, request.path, { method, headers, signal, ...(body && { body }) });
+  if (response.status === 401) throw await unauthorized(response);
   if (!isAnswer(response.status)) {
     await response.body?.cancel();
     throw notAnAnswer(response.status);
@@ -53,12 +54,10 @@ export async function forward(origin: OriginConfig, request: StrictRequest): Pro
 
 /** 1xx and what no standard knows cannot be passed on; a redirect would take the client, its key and its prompt along. */
 function isAnswer(status: number): boolean {
-  return status >= 200 && status <= 599 && status !== 401 && !(status >= 300 && status <= 399);
+  return status >= 200 && status <= 599 && !(status >= 300 && status <= 399);
 }
 
 function notAnAnswer(status: number): ApiError {
-  // The client's key was right, or it would not have come so far: this 401 is about ours, and is not for the client.
-  if (status === 401) return keyRejected();
   const what =
     status >= 300 && status <= 399 ? "a redirect, which is not followed: set the origin's URL to its end" : "no answer";
   return new ApiError(502, "origin_unreachable", `The llama-server behind the gateway answered ${status}: ${what}`);

@@ -1,6 +1,6 @@
 /** llama.cpp's own web UI, as the origin serves it: its files, asked for with the gateway's key, and kept by browsers. */
 import { ApiError } from "../errors.ts";
-import { keyRejected, originUnreachable } from "./origin.ts";
+import { originUnreachable, unauthorized } from "./origin.ts";
 import type { OriginConfig } from "./origins-config.ts";
 import { poolOf } from "./pool.ts";
 import { fetchOrigin } from "./transport.ts";
@@ -36,8 +36,8 @@ export async function webUiFile(origins: readonly OriginConfig[], request: Reque
   if (status === 200 || status === 304 || status === 404) {
     return new Response(body, { status, headers: pick(response.headers, PASSED_RESPONSE_HEADERS) });
   }
+  if (status === 401) throw await unauthorized(response);
   await body?.cancel();
-  if (status === 401) throw keyRejected();
   throw new ApiError(
     502,
     "origin_unreachable",

@@ -83,10 +83,17 @@ describe("an answer of the origin on the strict path", () => {
   });
 
   it("of 401 is about the gateway's key, and says how to set it", async () => {
-    originAnswers(() => new Response("{}", { status: 401 }));
+    originAnswers(() => Response.json({ error: { code: 401, message: "Invalid API Key" } }, { status: 401 }));
     const answer = await ask("GET", "/v1/models");
     expect(answer.status).toBe(502);
     expect((await errorOf(answer)).message).toMatch(/rejected the gateway's key .*--origin-key or ORIGIN_API_KEY/);
+  });
+
+  it("of 401 that is an ingress's page is not about the gateway's key", async () => {
+    originAnswers(() => new Response("<html>", { status: 401, headers: { "Content-Type": "text/html" } }));
+    const answer = await ask("GET", "/v1/models");
+    expect(answer.status).toBe(502);
+    expect((await errorOf(answer)).message).toMatch(/in front of the llama-server answered 401 \(text\/html\)/);
   });
 });
 
