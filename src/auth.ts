@@ -7,7 +7,7 @@
  * object knows (tenant/door.ts).
  */
 import { createHash, timingSafeEqual } from "node:crypto";
-import { ApiError } from "./errors.ts";
+import { ApiError, INVALID_KEY_MESSAGE } from "./errors.ts";
 import { verifyKey } from "./tenant/keys.ts";
 
 /** Whom a key belongs to. Everything a tenant names is found under this name only. */
@@ -61,7 +61,7 @@ export class Keyring {
 
 /** llama-server's own. */
 export function invalidKey(): ApiError {
-  return new ApiError(401, "authentication_error", "Invalid API Key");
+  return new ApiError(401, "authentication_error", INVALID_KEY_MESSAGE);
 }
 
 /** Whether the request shows exactly this key, the owner's key to the admin routes. */

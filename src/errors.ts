@@ -56,6 +56,9 @@ export function badRequest(message: string): ApiError {
   return new ApiError(400, "invalid_request_error", message);
 }
 
+/** llama-server's words for a key that is missing or wrong. */
+export const INVALID_KEY_MESSAGE = "Invalid API Key";
+
 /** llama-server answers every 404 with the same words. */
 export function notFound(message = "File Not Found"): ApiError {
   return new ApiError(404, "not_found_error", message);

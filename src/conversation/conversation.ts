@@ -9,13 +9,14 @@ import { type Config, configOf } from "../config.ts";
 import { ApiError, errorResponse, internalError } from "../errors.ts";
 import { type OriginPool, poolOf } from "../origin/pool.ts";
 import { type LookupRow, lookupMatches } from "../protocol.ts";
+import { storageOf } from "../storage/object-storage.ts";
 import type { Standing } from "../tenant/messages.ts";
 import type { ActiveSession } from "./active-session.ts";
 import { opening, refusalError, replay } from "./answer.ts";
 import { isExpired, nextAlarm } from "./expiry.ts";
 import { joins, remember } from "./join.ts";
 import { decode, type StartRequest, type StopAnswer, type StopRequest } from "./messages.ts";
-import { failureCode, failureError } from "./producer/failures.ts";
+import { failureCode, failureError, type SessionFailure } from "./producer/failures.ts";
 import type { Verdict } from "./producer/phase.ts";
 import { StorageVersionError } from "./records.ts";
 import { lookupRow } from "./session/lookup-row.ts";
@@ -23,7 +24,6 @@ import type { Session } from "./session/session.ts";
 import { SessionPair } from "./session-pair.ts";
 import { SessionStore } from "./session-store.ts";
 import { SlotRelease } from "./slot-release.ts";
-import { storageOf } from "./storage.ts";
 import { TenantReports, tenantLink } from "./tenant-reports.ts";
 
 export class Conversation extends DurableObject<Env> {
@@ -179,8 +179,7 @@ export class Conversation extends DurableObject<Env> {
         if (verdict.end === "done") {
           session.finish("done");
         } else {
-          session.finish(failureCode(verdict.end), failureError(verdict.end, this.#config, session.record.origin));
-          this.#freeSlot(member);
+          this.#fail(member, verdict.end);
         }
         break;
       case "refused":
@@ -201,8 +200,12 @@ export class Conversation extends DurableObject<Env> {
   #interrupt(member: ActiveSession, error: unknown): void {
     console.error(error);
     if (!member.session.isLive) return;
-    const message = "The gateway failed in the middle of the answer";
-    member.session.finish("interrupted", { code: 500, message, type: "interrupted" });
+    this.#fail(member, "gateway_failed");
+  }
+
+  #fail(member: ActiveSession, failure: SessionFailure): void {
+    const { session } = member;
+    session.finish(failureCode(failure), failureError(failure, this.#config, session.record.origin));
     this.#freeSlot(member);
   }
 

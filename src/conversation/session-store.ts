@@ -1,10 +1,10 @@
 /** The sessions of one conversation as they are stored: makes one of a request, restores them, deletes them. */
 
 import type { Clock } from "../clock.ts";
+import type { LogStorage } from "../storage/sql.ts";
 import { ActiveSession } from "./active-session.ts";
 import type { Slot } from "./log/keys.ts";
 import { ReplayLog } from "./log/replay-log.ts";
-import type { LogStorage } from "./log/sql.ts";
 import type { StartRequest } from "./messages.ts";
 import { Producer } from "./producer/producer.ts";
 import { type Origins, Route } from "./producer/route.ts";

@@ -3,8 +3,8 @@
  * turn in which it ends, and only then the origin is asked.
  */
 import type { OriginPool } from "../origin/pool.ts";
+import type { Sql } from "../storage/sql.ts";
 import type { ActiveSession } from "./active-session.ts";
-import type { Sql } from "./log/sql.ts";
 import { PendingStops, STOP_GRACE_MS } from "./producer/pending-stops.ts";
 import { sentRequests } from "./session/record-changes.ts";
 import type { Session } from "./session/session.ts";

@@ -14,7 +14,8 @@ import {
 import { type JsonRange, readRequestFields } from "../request/body-fields.ts";
 import type { Admission } from "../tenant/admission.ts";
 import { admit, answerStrictly, withHeaders } from "./admit.ts";
-import { checkConversationId, conversationStub } from "./conversation-stub.ts";
+import { checkConversationId } from "./conversation-id.ts";
+import { conversationStub } from "./conversation-stub.ts";
 import { withBody } from "./with-body.ts";
 
 /** The handler of this route at the origin. */

@@ -13,7 +13,8 @@ import {
 } from "../protocol.ts";
 import { readLookupIds } from "../request/body-fields.ts";
 import { doorOf } from "../tenant/door.ts";
-import { askConversation, isConversationId } from "./conversation-stub.ts";
+import { isConversationId } from "./conversation-id.ts";
+import { askConversation } from "./conversation-stub.ts";
 import { withBody } from "./with-body.ts";
 
 /** Room for MAX_LOOKUP_IDS of the longest ids, some of them escaped. */

@@ -6,7 +6,8 @@ import { badRequest, fenced, unknownSession } from "../errors.ts";
 import { conversationOf, decodePathId, parseOffset, STREAM_PATH } from "../protocol.ts";
 import { urlOf } from "../request/url.ts";
 import { doorOf } from "../tenant/door.ts";
-import { askConversation, checkConversationId } from "./conversation-stub.ts";
+import { checkConversationId } from "./conversation-id.ts";
+import { askConversation } from "./conversation-stub.ts";
 
 export async function replay(c: Context<AppEnv>): Promise<Response> {
   const url = urlOf(c.req.raw);

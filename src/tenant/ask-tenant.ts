@@ -1,5 +1,6 @@
 /** From a tenant's name to its object, and questions to it that end in time. */
 import { ApiError } from "../errors.ts";
+import { askAgainIfReplaced } from "../storage/object-replaced.ts";
 import type { Tenant } from "./tenant.ts";
 
 /** An object that has not answered by then is not there: the client is not to wait for it. */
@@ -13,10 +14,7 @@ export class TenantSilent extends ApiError {
   }
 }
 
-/**
- * Asks what does no harm twice. An object that was just replaced, by a deploy or a crash, fails the question that finds
- * it so; the next one finds its successor. Throws TenantSilent.
- */
+/** Asks what does no harm twice. Throws TenantSilent. */
 export async function askTenant<T>(
   namespace: DurableObjectNamespace<Tenant>,
   tenant: string,
@@ -26,10 +24,7 @@ export async function askTenant<T>(
   const silence = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new TenantSilent()), SILENCE_MS);
   });
-  const answer = ask(namespace.getByName(tenant)).catch((error: unknown) => {
-    if (!isReplaced(error)) throw error;
-    return ask(namespace.getByName(tenant));
-  });
+  const answer = askAgainIfReplaced(() => ask(namespace.getByName(tenant)));
   try {
     return await Promise.race([answer, silence]);
   } catch (error) {
@@ -39,9 +34,4 @@ export async function askTenant<T>(
   } finally {
     clearTimeout(timer);
   }
-}
-
-function isReplaced(error: unknown): boolean {
-  const { durableObjectReset, retryable } = error as { durableObjectReset?: boolean; retryable?: boolean };
-  return durableObjectReset === true || retryable === true;
 }

@@ -7,8 +7,9 @@
  * The conversation's object is the truth. Messages come late, twice or not at all: a message about a session never undoes
  * what a newer one of the same conversation has said, and what was struck off is not written again.
  */
-import type { Sql } from "../conversation/log/sql.ts";
+
 import type { LookupRow } from "../protocol.ts";
+import type { Sql } from "../storage/sql.ts";
 import {
   type EndedSession,
   HEARTBEAT_MS,
@@ -18,6 +19,7 @@ import {
   type StruckSession,
 } from "./messages.ts";
 import { RecentNames } from "./recent-names.ts";
+import { storedRow } from "./stored-json.ts";
 
 /** After this long without a heartbeat the conversation is asked. */
 export const STALE_MS = 2 * HEARTBEAT_MS;
@@ -119,8 +121,10 @@ export class ConversationIndex {
       AND conversation IN (SELECT value FROM json_each(?))`;
     for (let at = 0; at < conversations.length; at += IDS_PER_QUERY) {
       const asked = conversations.slice(at, at + IDS_PER_QUERY).filter((conversation) => !this.#live.has(conversation));
-      for (const { row } of this.#sql.all<{ row: string }>(query, now, JSON.stringify(asked)))
-        rows.push(JSON.parse(row));
+      for (const { row: text } of this.#sql.all<{ row: string }>(query, now, JSON.stringify(asked))) {
+        const row = storedRow(text);
+        if (row) rows.push(row);
+      }
     }
     return { rows, live };
   }

@@ -1,7 +1,8 @@
 /** The issued keys of one tenant, by the SHA-256 of their id: name, dates, scopes, own limits. Few, so all are in memory. */
-import type { Sql, SqlColumn } from "../conversation/log/sql.ts";
+import type { Sql, SqlColumn } from "../storage/sql.ts";
 import { hasLimits } from "./limits.ts";
 import { type KeyAnswer, type KeyEntry, type Limits, OWNER_KEY, type Scope } from "./messages.ts";
+import { storedLimits } from "./stored-json.ts";
 
 /** Far more than a tenant has people and devices. */
 export const MAX_KEYS = 1_000;
@@ -139,6 +140,6 @@ function entryOf(row: KeyRow): IssuedKeyEntry {
     usedDay: row.used_day ?? undefined,
     expiresAt: row.expires_at ?? undefined,
     scopes: row.scopes.split(" ").filter(isScope),
-    limits: JSON.parse(row.limits),
+    limits: storedLimits(row.limits),
   };
 }

@@ -7,7 +7,7 @@
  * A holder's name is nobody else's, so a message about one never frees another's slot. After a restart all of them count
  * as just renewed: those that live say so within HOLD_MS, the others go.
  */
-import type { Sql } from "../conversation/log/sql.ts";
+import type { Sql } from "../storage/sql.ts";
 import { HOLD_MS } from "./messages.ts";
 
 interface Lease {

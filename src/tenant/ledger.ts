@@ -4,11 +4,11 @@
  *
  * Nothing is written before there is something to keep: the tables come with the first key, limit or session.
  */
-import type { Sql } from "../conversation/log/sql.ts";
-import { bodyLimitsOf, keyProblem, leastLeft, type Party, refusalOf } from "./admit.ts";
+import type { Sql } from "../storage/sql.ts";
 import { ConversationIndex } from "./conversation-index.ts";
 import { DAY_MS, type IssuedKeyEntry, KeyRegistry, keyAnswer } from "./key-registry.ts";
 import { countSlots, Leases, slotOf } from "./leases.ts";
+import { bodyLimitsOf, keyProblem, leastLeft, type Party, refusalOf } from "./limit-rules.ts";
 import { hasLimits } from "./limits.ts";
 import {
   type AdmitAnswer,
@@ -27,6 +27,7 @@ import {
 } from "./messages.ts";
 import { Requests } from "./requests.ts";
 import { createTables, hasTables, readMeta, writeMeta } from "./schema.ts";
+import { storedLimits } from "./stored-json.ts";
 import { USAGE_DAYS, UsageRows } from "./usage.ts";
 
 /** Between two sweeps while something is live: how long a slot can leak, and how late a lost end is noticed. */
@@ -56,7 +57,7 @@ export class Ledger {
     this.#options = options;
     this.tenant = options.tenant;
     this.#hasTables = hasTables(sql);
-    this.#limits = this.#hasTables ? JSON.parse(readMeta(sql, "limits") ?? "{}") : {};
+    this.#limits = this.#hasTables ? storedLimits(readMeta(sql, "limits") ?? "{}") : {};
     this.#keys = new KeyRegistry(sql, this.#hasTables);
     this.#index = new ConversationIndex(sql, this.#hasTables);
     this.#leases = new Leases(sql, this.#hasTables, now());

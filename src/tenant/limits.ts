@@ -1,23 +1,19 @@
 /** Limits as the owner writes them: `{"rpm":60,"live":2,"bytes":1073741824,"body":1048576,"models":["qwen*"]}`. */
 import type { Limits } from "./messages.ts";
 
-/** What a window of a minute holds in memory; more than this is no limit any more. */
-const MAX_RPM = 100_000;
-const MAX_LIVE = 10_000;
-/** A Durable Object holds 10 GB; a tenant has many. */
-const MAX_BYTES = 2 ** 50;
-const MAX_BODY_BYTES = 100_000_000;
-const MAX_MODELS = 100;
-const MAX_GLOB_LENGTH = 200;
-
-type NumberLimit = "rpm" | "live" | "bytes" | "body";
-
-const MOST: Readonly<Record<NumberLimit, number>> = {
-  rpm: MAX_RPM,
-  live: MAX_LIVE,
-  bytes: MAX_BYTES,
-  body: MAX_BODY_BYTES,
+/** The most that the owner can set each to. */
+const MOST = {
+  // A window of a minute holds a number for each in memory; more than this is no limit any more.
+  rpm: 100_000,
+  live: 10_000,
+  // A Durable Object holds 10 GB; a tenant has many.
+  bytes: 2 ** 50,
+  body: 100_000_000,
 };
+const MOST_GLOBS = 100;
+const LONGEST_GLOB = 200;
+
+type NumberLimit = keyof typeof MOST;
 
 /** The limits in a JSON value, or what is wrong with it, in words. `null` takes a limit away. */
 export function parseLimits(value: unknown): Limits | string {
@@ -26,7 +22,7 @@ export function parseLimits(value: unknown): Limits | string {
   for (const [name, given] of Object.entries(value)) {
     if (given === null) continue;
     if (name === "models") {
-      if (!isGlobs(given)) return `"models" must be a list of 1 to ${MAX_MODELS} globs like "qwen*"`;
+      if (!isGlobs(given)) return `"models" must be a list of 1 to ${MOST_GLOBS} globs like "qwen*"`;
       limits.models = given;
     } else if (isNumberLimit(name)) {
       if (!isWhole(given, MOST[name])) return `"${name}" must be a whole number from 0 to ${MOST[name]}`;
@@ -67,8 +63,8 @@ function isGlobs(value: unknown): value is string[] {
   return (
     Array.isArray(value) &&
     value.length > 0 &&
-    value.length <= MAX_MODELS &&
-    value.every((glob) => typeof glob === "string" && glob !== "" && glob.length <= MAX_GLOB_LENGTH)
+    value.length <= MOST_GLOBS &&
+    value.every((glob) => typeof glob === "string" && glob !== "" && glob.length <= LONGEST_GLOB)
   );
 }
 

@@ -2,7 +2,7 @@
  * The accepted requests of a tenant's last minute, in SQL, so that a restart does not open the limit anew. Only requests
  * that some limit counts are written: one row each, deleted a minute later.
  */
-import type { Sql } from "../conversation/log/sql.ts";
+import type { Sql } from "../storage/sql.ts";
 import { SlidingWindow, WINDOW_MS } from "./sliding-window.ts";
 
 /** Rows are deleted in one go, when the oldest is this much older than it need be: not one statement per request. */

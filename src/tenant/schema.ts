@@ -2,7 +2,7 @@
  * The tables of a tenant's object, and their version. Made with the first thing that has to be kept: a question about a
  * tenant that does not exist leaves nothing behind.
  */
-import type { Sql } from "../conversation/log/sql.ts";
+import type { Sql } from "../storage/sql.ts";
 
 const SCHEMA_VERSION = 1;
 

@@ -5,7 +5,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { configOf } from "../config.ts";
-import { storageOf } from "../conversation/storage.ts";
+import { storageOf } from "../storage/object-storage.ts";
 import { Ledger } from "./ledger.ts";
 import type {
   AdmitAnswer,

@@ -1,7 +1,8 @@
 /** What a tenant used: one row per day × model × key, kept 90 days. Nothing of a single request is kept. */
-import type { Sql, SqlColumn } from "../conversation/log/sql.ts";
+import type { Sql, SqlColumn } from "../storage/sql.ts";
 import { DAY_MS } from "./key-registry.ts";
 import type { SessionUsage, UsageRow } from "./messages.ts";
+import { storedCounts } from "./stored-json.ts";
 
 export const USAGE_DAYS = 90;
 /** Models per day and key: a request may name any. What comes after them is counted under OTHER_MODEL. */
@@ -84,5 +85,5 @@ export class UsageRows {
 function rowOf(stored: StoredRow | undefined): UsageRow | undefined {
   if (!stored) return undefined;
   const { duration_ms: durationMs, first_byte_ms: firstByteMs, ends, ...counts } = stored;
-  return { ...counts, durationMs, firstByteMs, ends: JSON.parse(ends) };
+  return { ...counts, durationMs, firstByteMs, ends: storedCounts(ends) };
 }

@@ -6,7 +6,7 @@ import { ReplayLog } from "../../src/conversation/log/replay-log.ts";
 import { Records } from "../../src/conversation/records.ts";
 import { Session } from "../../src/conversation/session/session.ts";
 import type { SessionRecord } from "../../src/conversation/session/session-record.ts";
-import { storageOf } from "../../src/conversation/storage.ts";
+import { storageOf } from "../../src/storage/object-storage.ts";
 
 /** Runs `work` with the storage of an object that nobody else uses. */
 export function withStorage<T>(name: string, work: (storage: DurableObjectStorage) => T | Promise<T>): Promise<T> {

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { ReplayLog } from "../../src/conversation/log/replay-log.ts";
 import { Records } from "../../src/conversation/records.ts";
 import { readFrom } from "../../src/conversation/session/reader.ts";
-import { storageOf } from "../../src/conversation/storage.ts";
+import { storageOf } from "../../src/storage/object-storage.ts";
 import { liveSession, sessionOn, withStorage } from "./live-session.ts";
 
 const record = JSON.stringify({ session: "s" });

@@ -15,12 +15,12 @@
  * before it is synced that there is one (`barrier`).
  */
 import { lastEventEnd } from "../../sse.ts";
+import type { LogStorage } from "../../storage/sql.ts";
 import { Barrier } from "./barrier.ts";
 import { type CacheBudget, isolateCache } from "./cache-budget.ts";
 import type { Slot } from "./keys.ts";
 import { type LogRow, LogRows } from "./log-rows.ts";
 import { RecentBytes } from "./recent-bytes.ts";
-import type { LogStorage } from "./sql.ts";
 
 /** Large rows replay 100 times faster than a row per event (platform notes, B.4). */
 const MAX_ROW_BYTES = 65_536;

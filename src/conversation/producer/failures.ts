@@ -9,19 +9,30 @@ import type { ProducerLimits } from "./watchdog.ts";
  */
 export type Failure = FailureCode | "too_large" | "origin_gone";
 
-export function failureCode(failure: Failure): FailureCode {
-  if (failure === "origin_gone") return "origin_lost";
-  return failure === "too_large" ? "too_long" : failure;
+/** `gateway_failed`: something of ours failed, the log says what; the session's readers see `interrupted`. */
+export type SessionFailure = Failure | "gateway_failed";
+
+export function failureCode(failure: SessionFailure): FailureCode {
+  switch (failure) {
+    case "origin_gone":
+      return "origin_lost";
+    case "gateway_failed":
+      return "interrupted";
+    case "too_large":
+      return "too_long";
+    default:
+      return failure;
+  }
 }
 
 /** `origin`: its name, for `origin_gone`. */
-export function failureError(failure: Failure, limits: ProducerLimits, origin?: string): ErrorBody {
+export function failureError(failure: SessionFailure, limits: ProducerLimits, origin?: string): ErrorBody {
   const [code, message] = describe(failure, limits, origin);
   return { code, message, type: failureCode(failure) };
 }
 
 function describe(
-  failure: Failure,
+  failure: SessionFailure,
   limits: ProducerLimits,
   origin: string | undefined,
 ): [code: number, message: string] {
@@ -36,6 +47,8 @@ function describe(
       return [504, `The origin sent nothing for ${limits.originIdleMs / 1000} s`];
     case "interrupted":
       return [503, "The gateway restarted, and the origin cannot go on with the answer"];
+    case "gateway_failed":
+      return [500, "The gateway failed in the middle of the answer"];
     case "too_long":
       return [504, `The answer was not complete after ${limits.maxGenerationMs / 1000} s, the most it may take`];
     case "too_large":

@@ -3,7 +3,7 @@
  * alarm, across restarts, until acknowledged or expired: a GPU that works for nobody is what a stop is there to end.
  */
 import type { OriginCalls } from "../../origin/origin.ts";
-import type { Sql } from "../log/sql.ts";
+import type { Sql } from "../../storage/sql.ts";
 import type { OriginRequest } from "../session/session-record.ts";
 
 /**

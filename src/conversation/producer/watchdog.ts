@@ -35,20 +35,20 @@ export function watchIntervalMs({ originIdleMs, maxGenerationMs }: ProducerLimit
 }
 
 /**
- * `close`: end the connection, the answer is complete. `probe`: ask the origin. `idle` and `too_long`: end the session.
+ * `close`: end the connection, the answer is complete. `probe`: ask the origin. `origin_timeout` and `too_long`: end the session.
  * The order matters: an answer that is complete is not idle, and none is probed that is over.
  */
 export function watch(
   now: number,
   contact: Contact,
   limits: ProducerLimits,
-): "wait" | "probe" | "close" | "idle" | "too_long" {
+): "wait" | "probe" | "close" | "origin_timeout" | "too_long" {
   const silence = now - contact.heardAt;
   if (now - contact.startedAt > limits.maxGenerationMs) return "too_long";
   if (!contact.isConnected) return "wait";
   // Not later than at the second look: they come as often as this takes.
   if (silence >= CLOSE_GRACE_MS && contact.isComplete) return "close";
-  if (silence > limits.originIdleMs) return "idle";
+  if (silence > limits.originIdleMs) return "origin_timeout";
   const sinceContact = now - Math.max(contact.heardAt, contact.probedAt);
   return sinceContact > Math.min(PROBE_AFTER_MS, limits.originIdleMs / 2) ? "probe" : "wait";
 }

@@ -67,17 +67,16 @@ export class Watcher {
       probedAt: this.#probedAt,
       isComplete: this.#reader.isComplete,
     };
-    switch (watch(now, contact, this.#limits)) {
+    const verdict = watch(now, contact, this.#limits);
+    switch (verdict) {
       case "wait":
         break;
       case "close":
         this.#connection.cut();
         break;
-      case "idle":
-        this.#events.giveUp("origin_timeout");
-        break;
+      case "origin_timeout":
       case "too_long":
-        this.#events.giveUp("too_long");
+        this.#events.giveUp(verdict);
         break;
       case "probe":
         this.#probedAt = now;

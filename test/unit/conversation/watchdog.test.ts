@@ -35,12 +35,12 @@ describe("the watchdog", () => {
     const short = { ...LIMITS, originIdleMs: 20_000 };
     expect(verdict({ heardAt: NOW - 10_000 }, short)).toBe("wait");
     expect(verdict({ heardAt: NOW - 10_001 }, short)).toBe("probe");
-    expect(verdict({ heardAt: NOW - 20_001, probedAt: NOW }, short)).toBe("idle");
+    expect(verdict({ heardAt: NOW - 20_001, probedAt: NOW }, short)).toBe("origin_timeout");
   });
 
   it("gives up an origin that is silent for longer than the idle limit", () => {
     expect(verdict({ heardAt: NOW - 300_000, probedAt: NOW })).toBe("wait");
-    expect(verdict({ heardAt: NOW - 300_001, probedAt: NOW })).toBe("idle");
+    expect(verdict({ heardAt: NOW - 300_001, probedAt: NOW })).toBe("origin_timeout");
   });
 
   it("gives up an answer that takes longer than it may, and not when it takes exactly that", () => {
@@ -59,7 +59,7 @@ describe("the watchdog", () => {
     const all = { startedAt: NOW - 3_600_001, isComplete: true, heardAt: NOW - 300_001 };
     expect(verdict(all)).toBe("too_long");
     expect(verdict({ ...all, startedAt: NOW })).toBe("close");
-    expect(verdict({ ...all, startedAt: NOW, isComplete: false })).toBe("idle");
+    expect(verdict({ ...all, startedAt: NOW, isComplete: false })).toBe("origin_timeout");
     expect(verdict({ ...all, startedAt: NOW, isComplete: false, heardAt: NOW - 300_000 })).toBe("probe");
   });
 

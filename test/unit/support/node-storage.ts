@@ -6,7 +6,7 @@
  * As in a Durable Object, a crash may come before what was written is on the disk, or after, with nobody told.
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
-import type { LogStorage, Sql, SqlColumn, SqlValue } from "../../../src/conversation/log/sql.ts";
+import type { LogStorage, Sql, SqlColumn, SqlValue } from "../../../src/storage/sql.ts";
 
 export class NodeStorage implements LogStorage {
   readonly #db = new DatabaseSync(":memory:");

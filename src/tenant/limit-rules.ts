@@ -2,6 +2,7 @@
  * Whether a generating request is accepted: a pure decision over the owner's limits and the exact counts. A refusal names
  * the limit, its number, and when trying again makes sense; it touches nothing that runs.
  */
+import { INVALID_KEY_MESSAGE } from "../errors.ts";
 import type { BodyLimits, Limits, Refusal, RequestsLeft, Scope } from "./messages.ts";
 import type { SlidingWindow } from "./sliding-window.ts";
 
@@ -35,7 +36,7 @@ export function refusalOf(
 
 /** A key that holds, and may generate? `undefined`: yes. */
 export function keyProblem(key: { readonly name: string; readonly scopes: readonly Scope[] } | undefined) {
-  if (!key) return { status: 401, message: "Invalid API Key" } as const;
+  if (!key) return { status: 401, message: INVALID_KEY_MESSAGE } as const;
   if (key.scopes.includes("generate")) return undefined;
   return { status: 403, message: `Key "${key.name}" may read, not generate` } as const;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { errorResponse } from "../../../src/errors.ts";
-import { type Party, refusalOf } from "../../../src/tenant/admit.ts";
+import { type Party, refusalOf } from "../../../src/tenant/limit-rules.ts";
 import type { Limits } from "../../../src/tenant/messages.ts";
 import { refused } from "../../../src/tenant/refusal.ts";
 import { SlidingWindow } from "../../../src/tenant/sliding-window.ts";

@@ -1,5 +1,5 @@
-/** The storage of a Durable Object, as the log and the records see it. */
-import type { LogStorage, SqlColumn, SqlValue } from "./log/sql.ts";
+/** The storage of a Durable Object, as what is kept in it sees it. */
+import type { LogStorage, SqlColumn, SqlValue } from "./sql.ts";
 
 export function storageOf(storage: DurableObjectStorage): LogStorage {
   const { sql } = storage;

@@ -1,6 +1,6 @@
 /**
- * What the log and the records need of a database: SQLite, in the Durable Object or in a test. Every statement runs to its
- * end in the call, so nothing stays open between two of them.
+ * What our objects need of a database: SQLite, in the Durable Object or in a test. Every statement runs to its end in the
+ * call, so nothing stays open between two of them.
  */
 
 /** A column as it is read; a blob is a buffer of its own. */

@@ -1,0 +1,51 @@
+/** What the tenant's object keeps as JSON in a column, checked when it is read back: another version may have written it. */
+import type { LookupRow } from "../protocol.ts";
+import { parseLimits } from "./limits.ts";
+import type { Limits } from "./messages.ts";
+
+/** Throws when the text is no limits: forgetting them silently would let through what the owner forbade. */
+export function storedLimits(text: string): Limits {
+  const limits = parseLimits(JSON.parse(text));
+  if (typeof limits === "string") throw new Error(`Stored limits cannot be read: ${limits}`);
+  return limits;
+}
+
+/** How many ended how; what is no count is not there. */
+export function storedCounts(text: string): Record<string, number> {
+  const counts: unknown = JSON.parse(text);
+  const entries = typeof counts === "object" && counts !== null ? Object.entries(counts) : [];
+  return Object.fromEntries(entries.filter((entry): entry is [string, number] => typeof entry[1] === "number"));
+}
+
+/** `undefined` when it is no row: the conversation itself still says all of it. */
+export function storedRow(text: string): LookupRow | undefined {
+  const row: unknown = JSON.parse(text);
+  return isLookupRow(row) ? row : undefined;
+}
+
+const FIELDS: Readonly<Record<keyof LookupRow, (value: unknown) => boolean>> = {
+  conversation_id: isString,
+  is_done: (value) => typeof value === "boolean",
+  total_bytes: isNumber,
+  started_at: isNumber,
+  completed_at: isNumber,
+  session: isString,
+  end: (value) => value === null || isString(value),
+  dropped_bytes: isNumber,
+  reattached: isNumber,
+  origin: (value) => value === null || isString(value),
+};
+
+function isLookupRow(value: unknown): value is LookupRow {
+  if (typeof value !== "object" || value === null) return false;
+  const fields = new Map<string, unknown>(Object.entries(value));
+  return Object.entries(FIELDS).every(([name, isRight]) => isRight(fields.get(name)));
+}
+
+function isString(value: unknown): boolean {
+  return typeof value === "string";
+}
+
+function isNumber(value: unknown): boolean {
+  return typeof value === "number";
+}
