@@ -24,11 +24,8 @@ import { RecentBytes } from "./recent-bytes.ts";
 
 /** Large rows replay 100 times faster than a row per event (platform notes, B.4). */
 const MAX_ROW_BYTES = 65_536;
-/**
- * A replay is handed over in pieces of about this size: each costs a crossing into the runtime's streams. A client that
- * stalls in a replay holds one of them.
- */
-const READ_BYTES = 262_144;
+/** What is read at once where nobody asks for more. */
+export const PIECE_BYTES = 65_536;
 /** CR LF CR LF, and the LF before it. */
 const LONGEST_BLANK_LINE = 5;
 
@@ -136,19 +133,19 @@ export class ReplayLog {
   }
 
   /**
-   * Some bytes from `offset` on, in one piece or several: views that stay valid. None when none are visible yet.
+   * About `bytes` bytes from `offset` on, in one piece or several: views that stay valid. None when none are visible yet.
    * Throws OffsetLostError below `start`.
    */
-  read(offset: number): Uint8Array[] {
-    return this.#readBelow(this.visibleEnd, offset);
+  read(offset: number, bytes = PIECE_BYTES): Uint8Array[] {
+    return this.#readBelow(this.visibleEnd, offset, bytes);
   }
 
-  #readBelow(limit: number, offset: number): Uint8Array[] {
+  #readBelow(limit: number, offset: number, bytes: number): Uint8Array[] {
     if (offset >= limit) return [];
     if (offset >= this.#start) {
-      const recent = this.#recent.read(offset, limit, READ_BYTES);
+      const recent = this.#recent.read(offset, limit, bytes);
       if (recent) return recent;
-      if (!this.#isDetached) return this.#rows.read(offset, limit, READ_BYTES);
+      if (!this.#isDetached) return this.#rows.read(offset, limit, bytes);
     }
     throw new OffsetLostError(`Cannot replay from ${offset}: the kept bytes start at ${this.#start}`);
   }
@@ -157,7 +154,7 @@ export class ReplayLog {
   peek(offset: number, max: number): Uint8Array {
     const all = new Uint8Array(Math.max(0, Math.min(max, this.end - offset)));
     for (let length = 0; length < all.length; ) {
-      for (const piece of this.#readBelow(offset + all.length, offset + length)) {
+      for (const piece of this.#readBelow(offset + all.length, offset + length, PIECE_BYTES)) {
         all.set(piece, length);
         length += piece.length;
       }

@@ -2,7 +2,8 @@
  * One client being fed from an offset. It pulls: when the client takes no bytes nothing is asked of the session, so a
  * stalled client costs neither memory nor anybody's time. Its offset is all the state there is.
  */
-import { OffsetLostError } from "../log/replay-log.ts";
+import { OffsetLostError, PIECE_BYTES } from "../log/replay-log.ts";
+import { isolatePieces } from "./large-pieces.ts";
 import type { Session } from "./session.ts";
 
 /**
@@ -18,6 +19,8 @@ class Reader {
   readonly #session: Session;
   readonly #from: number;
   #offset: number;
+  /** It took a large piece, which the client has not taken yet. */
+  #hasLarge = false;
   /** Leaves the audience; `undefined` once it has left. */
   #leaveAudience: (() => void) | undefined;
   /** Ends the pull that waits for the session to change. */
@@ -32,6 +35,7 @@ class Reader {
   }
 
   pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> | undefined {
+    if (this.#hasLarge) this.#giveBack();
     if (this.#serve(controller)) return undefined;
     this.#controller = controller;
     return new Promise((resolve) => {
@@ -67,7 +71,7 @@ class Reader {
       if (!this.#session.isLive && this.#session.hasLost(this.#from)) {
         throw new OffsetLostError(`The answer broke off before ${this.#from}`);
       }
-      const pieces = this.#session.log.read(this.#offset);
+      const pieces = this.#read();
       for (const bytes of pieces) {
         this.#offset += bytes.length;
         controller.enqueue(bytes);
@@ -84,7 +88,20 @@ class Reader {
     return true;
   }
 
+  #read(): Uint8Array[] {
+    const { log } = this.#session;
+    const isLarge = log.visibleEnd - this.#offset > PIECE_BYTES;
+    this.#hasLarge = isLarge;
+    return log.read(this.#offset, isLarge ? isolatePieces.take(this) : PIECE_BYTES);
+  }
+
+  #giveBack(): void {
+    isolatePieces.giveBack(this);
+    this.#hasLarge = false;
+  }
+
   #leave(): void {
+    this.#giveBack();
     this.#leaveAudience?.();
     this.#leaveAudience = undefined;
   }

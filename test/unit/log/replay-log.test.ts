@@ -131,7 +131,7 @@ describe("the log", () => {
     expect(log.start).toBe(131_072);
     expect(() => log.read(131_071)).toThrow(OffsetLostError);
     expect(() => log.read(131_071)).toThrow("Cannot replay from 131071: the kept bytes start at 131072");
-    expectBytes(concat(log.read(131_072)), noiseBytes(131_072, 131_072));
+    expectBytes(concat(log.read(131_072, 131_072)), noiseBytes(131_072, 131_072));
   });
 
   it("gives nothing, and no error, at its end and beyond", () => {
