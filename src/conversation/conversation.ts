@@ -14,7 +14,7 @@ import type { Standing } from "../tenant/messages.ts";
 import type { ActiveSession } from "./active-session.ts";
 import { opening, refusalError, replay } from "./answer.ts";
 import { isExpired, nextAlarm } from "./expiry.ts";
-import { joins, remember } from "./join.ts";
+import { asReplaced, joins, remember } from "./join.ts";
 import { decode, type StartRequest, type StopAnswer, type StopRequest } from "./messages.ts";
 import { failureCode, failureError, type SessionFailure } from "./producer/failures.ts";
 import type { Verdict } from "./producer/phase.ts";
@@ -141,7 +141,7 @@ export class Conversation extends DurableObject<Env> {
     const wasLive = before?.isLive === true;
     this.#pair.change({ type: "replacing" });
     const now = Date.now();
-    const replaced = wasLive ? { bodyHash: before.record.bodyHash, length: before.log.end, at: now } : undefined;
+    const replaced = wasLive ? asReplaced(before.record, before.log.end, now) : undefined;
     const remembered = remember(before?.record.replaced ?? [], replaced, now - this.#config.sessionTtlMs);
     try {
       if (this.#unreadable) this.#sessions.deleteUnreadable();

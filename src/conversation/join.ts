@@ -16,9 +16,9 @@ export function joins(start: StartRequest, current: SessionRecord | undefined): 
   const hasSameRoute = current.id === start.id && current.path === start.path;
   const hasSameBody = start.bodyHash === current.bodyHash;
   const hasSameKey = start.idempotencyKey !== undefined && start.idempotencyKey === current.idempotencyKey;
-  const isOfCurrent = hasSameRoute && hasSameBody;
+  const isCurrent = hasSameRoute && hasSameBody && (hasSameKey || start.isRetry);
   // Whatever the newer request's model or route: they are one conversation.
-  if (start.isRetry && !isOfCurrent && current.replaced.some(({ bodyHash }) => bodyHash === start.bodyHash)) {
+  if (!isCurrent && current.replaced.some((replaced) => isRetryOf(start, replaced))) {
     return new ApiError(REPLACED.code, REPLACED.type, REPLACED.message);
   }
   if (!hasSameRoute) return "begin";
@@ -28,6 +28,16 @@ export function joins(start: StartRequest, current: SessionRecord | undefined): 
   if (!hasSameKey && !(start.isRetry && hasSameBody)) return "begin";
   const end = endOf(current.state);
   return end === null || end === "done" ? "join" : "begin";
+}
+
+function isRetryOf(start: StartRequest, { bodyHash, idempotencyKey }: Replaced): boolean {
+  const hasSameKey = start.idempotencyKey !== undefined && start.idempotencyKey === idempotencyKey;
+  return start.bodyHash === bodyHash && (start.isRetry || hasSameKey);
+}
+
+/** `length`: of its log, with the event that told its readers. `at`: Unix milliseconds. */
+export function asReplaced({ bodyHash, idempotencyKey }: SessionRecord, length: number, at: number): Replaced {
+  return { bodyHash, idempotencyKey, length, at };
 }
 
 /** What a new session remembers: the replaced ones that `before` remembered, and `before` itself if it was `replaced` now. */

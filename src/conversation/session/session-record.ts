@@ -14,6 +14,8 @@ import type { EndedState, SessionState } from "./session-state.ts";
 export interface Replaced {
   /** The hash of its request's body: a late retry of that is no new request. */
   readonly bodyHash: string;
+  /** Absent in what was replaced before this was remembered. */
+  readonly idempotencyKey?: string | undefined;
   /** Its length as its readers saw it, bytes: one that comes back there means that session. */
   readonly length: number;
   readonly at: number;
@@ -183,7 +185,12 @@ function endNamed(name: unknown): EndedState["end"] {
 
 function decodeReplaced(fields: unknown): Replaced {
   if (!isFields(fields)) throw new Error("A session's record has no list of replaced sessions");
-  return { bodyHash: stringOf(fields, "bodyHash"), length: numberOf(fields, "length"), at: numberOf(fields, "at") };
+  return {
+    bodyHash: stringOf(fields, "bodyHash"),
+    idempotencyKey: optionalString(fields, "idempotencyKey"),
+    length: numberOf(fields, "length"),
+    at: numberOf(fields, "at"),
+  };
 }
 
 function decodeError(fields: unknown): ErrorBody | undefined {

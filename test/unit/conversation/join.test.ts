@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { isReplacedAt, joins, remember } from "../../../src/conversation/join.ts";
+import { asReplaced, isReplacedAt, joins, remember } from "../../../src/conversation/join.ts";
 import type { StartRequest } from "../../../src/conversation/messages.ts";
 import type { SessionRecord } from "../../../src/conversation/session/session-record.ts";
 import { ApiError } from "../../../src/errors.ts";
@@ -86,6 +86,21 @@ describe("a late retry of a request that was replaced", () => {
       "409 conversation_replaced",
     );
     expect(decided({ ...RETRY, path: "/v1/responses" }, current)).toBe("409 conversation_replaced");
+  });
+
+  it("does not either when only its Idempotency-Key tells that it is one", () => {
+    const keyed = recordOf({
+      ...LIVE,
+      bodyHash: "newest",
+      replaced: [asReplaced(recordOf({ idempotencyKey: "k" }), 5, 1)],
+    });
+    expect(decided({ idempotencyKey: "k" }, keyed)).toBe("409 conversation_replaced");
+    expect(decided({ idempotencyKey: "another" }, keyed)).toBe("begin");
+    // The same question was asked once more meanwhile, with a key of its own.
+    expect(decided({ idempotencyKey: "k" }, { ...keyed, bodyHash: "hash", idempotencyKey: "newer" })).toBe(
+      "409 conversation_replaced",
+    );
+    expect(decided({ idempotencyKey: "newer" }, { ...keyed, bodyHash: "hash", idempotencyKey: "newer" })).toBe("join");
   });
 
   it("is a new request when the user sends it again, or when it is the current one as well", () => {

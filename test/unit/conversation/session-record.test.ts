@@ -45,7 +45,9 @@ const record: fc.Arbitrary<SessionRecord> = fc.record({
   model: optional(text),
   startedAt: fc.nat(),
   reattached: fc.nat(),
-  replaced: fc.array(fc.record({ bodyHash: text, length: fc.nat(), at: fc.nat() })),
+  replaced: fc.array(
+    fc.record({ bodyHash: text, idempotencyKey: fc.option(text, { nil: undefined }), length: fc.nat(), at: fc.nat() }),
+  ),
   state,
 });
 
