@@ -150,6 +150,8 @@ function endOf(bytes: Buffer): End {
   if (text.endsWith(DONE)) return "done";
   if (text.endsWith(": holdfast end=stopped\n\n")) return "stopped";
   if (/"type":"origin_lost"}}\n\n$/.test(text)) return "origin_lost";
+  // After pings only: its 200 was on the wire when the request was given up.
+  if (/^(:\n\n)+data: {.*"type":"origin_unreachable"}}\n\n$/.test(text)) return "refused";
   throw new Error(`No answer ends so: ${text.slice(-300)}`);
 }
 
