@@ -16,6 +16,9 @@ describe("noise of the runtime", () => {
       "workerd/server/server.c++:1: error: Uncaught exception: kj/async.h:1: failed: jsg.Error: TypeError: boom";
     const readerCutOff =
       "uncaught exception; source = Uncaught (in promise); stack = OffsetLostError: Cannot replay from 0";
+    const cutOffInUse =
+      "workerd/server/server.c++:1: error: Uncaught exception: workerd/jsg/value.h:1511: failed: remote.jsg.Error: OffsetLostError";
+    expect(unexpectedNoise(cutOffInUse)).toEqual([cutOffInUse]);
     expect(unexpectedNoise([readerCutOff, fault, "exception = disconnected"].join("\n"))).toEqual([fault]);
   });
 });

@@ -32,6 +32,8 @@ const LONGEST_BLANK_LINE = 5;
 /** Thrown to a reader that asks for bytes that were dropped. */
 export class OffsetLostError extends Error {
   override readonly name = "OffsetLostError";
+  /** The runtime's mark of a connection that is over: it then cuts the reader off without a stack trace in the log. */
+  readonly retryable = true;
 }
 
 export class ReplayLog {
