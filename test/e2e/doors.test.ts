@@ -234,6 +234,7 @@ describe("usage", () => {
     await until(async () => (await site.origin.busySlots()) === 0, "every slot is free");
     await until(async () => (await read())?.num_model_requests === SESSIONS + stopped, "the stopped ones are counted");
     const { output_tokens } = await countedByOrigin();
+    expect(output_tokens - counted.output_tokens).toBeGreaterThanOrEqual(stopped);
     console.log(
       `${stopped} stopped: ${output_tokens - counted.output_tokens} tokens at the origin that usage does not know`,
     );
