@@ -79,7 +79,7 @@ describe("a client that leaves", () => {
 
 describe("stop", () => {
   beforeAll(async () => {
-    site = await Site.start({ slots: 2, paceMs: 5 });
+    site = await Site.start({ slots: 2, paceMs: 5, origins: 1 });
   });
   afterAll(() => site.close());
 

@@ -1,7 +1,7 @@
 /**
  * All of a deployment on one machine, with a bad network on either side of the gateway:
  *
- *   client ──▶ front proxy ──▶ gateway (workerd) ──▶ back proxy ──▶ origin
+ *   client ──▶ front proxy ──▶ gateway (workerd) ──▶ back proxy ──▶ origin, or several: see origins.ts
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -11,13 +11,17 @@ import { buildBundle, DIST } from "../../tools/bundle.ts";
 import { type Gateway, type GatewayOptions, startGateway } from "../../tools/gateway.ts";
 import { FaultProxy } from "./fault-proxy.ts";
 import { send } from "./http.ts";
-import { startOrigin, type TestOrigin, type TestOriginOptions } from "./origin.ts";
+import type { TestOrigin, TestOriginOptions } from "./origin.ts";
+import { FaultProxies, startOrigins, type TestOrigins, together } from "./origins.ts";
 import { Random } from "./random.ts";
 import { unexpectedNoise } from "./runtime-noise.ts";
 
 export const KEY = "key-of-alice-for-tests";
 /** Of another tenant. */
 export const OTHER_KEY = "key-of-bob-for-tests";
+
+/** How many origins are behind a gateway whose test wants no particular one. */
+const ORIGINS = Number(process.env.HOLDFAST_ORIGINS ?? 1);
 
 let bundle: Promise<string> | undefined;
 
@@ -38,6 +42,8 @@ interface StandIn {
 export interface SiteOptions extends TestOriginOptions {
   vars?: Record<string, string>;
   behind?: StandIn;
+  /** For a test that fills the slots of one. */
+  origins?: number;
   /** Starts something more between the gateway and the proxy behind it, whose URL it is given; returns its own. */
   via?: (url: string, random: Random) => Promise<string>;
   /** A file for all that the gateway prints; begun anew when it restarts. */
@@ -45,8 +51,8 @@ export interface SiteOptions extends TestOriginOptions {
 }
 
 export class Site {
-  origin: TestOrigin;
-  readonly back: FaultProxy;
+  origin: TestOrigins;
+  readonly back: FaultProxies;
   readonly front: FaultProxy;
   readonly random: Random;
   readonly #originOptions: TestOriginOptions;
@@ -62,8 +68,8 @@ export class Site {
   private constructor(parts: {
     originOptions: TestOriginOptions;
     originUrl: string;
-    origin: TestOrigin;
-    back: FaultProxy;
+    origin: TestOrigins;
+    back: FaultProxies;
     front: FaultProxy;
     random: Random;
     storage: string;
@@ -85,13 +91,15 @@ export class Site {
 
   /** `behind`: a server to stand in for the origin. */
   static async start(options: SiteOptions = {}): Promise<Site> {
-    const { vars = {}, behind, via, log, ...originOptions } = options;
+    const { vars: given, behind, via, log, origins = ORIGINS, ...originOptions } = options;
     const random = new Random();
     bundle ??= buildBundle(DIST);
     const storage = await mkdtemp(join(tmpdir(), "holdfast-e2e-"));
-    const origin = behind ? standIn(behind) : await startOrigin(originOptions);
-    const back = await FaultProxy.start(origin.url, random);
-    const originUrl = via ? await via(back.url, random) : back.url;
+    const origin = behind ? standIn(behind) : await startOrigins(via ? 1 : origins, originOptions);
+    const back = await FaultProxies.start(origin.urls, random);
+    const [first = ""] = back.urls;
+    const originUrl = via ? await via(first, random) : first;
+    const vars = { ...(back.urls.length > 1 && { ORIGINS: named(back.urls) }), ...given };
     const gateway = await startOn({ bundle: await bundle, origin: originUrl, storage, vars, log });
     const front = await FaultProxy.start(gateway.url, random);
     return new Site({ originOptions, originUrl, origin, back, front, random, storage, vars, log, gateway });
@@ -123,7 +131,9 @@ export class Site {
 
   /** A new origin at the place of the one that was killed: it remembers nothing. */
   async restartOrigin(): Promise<void> {
-    this.origin = await startOrigin({ ...this.#originOptions, port: Number(new URL(this.origin.url).port) });
+    const { urls } = this.origin;
+    const ports = urls.map((url) => Number(new URL(url).port));
+    this.origin = await startOrigins(urls.length, this.#originOptions, ports);
   }
 
   /** Fails where the gateway left exceptions uncaught that no test asked for. */
@@ -192,10 +202,12 @@ export class Site {
     const asked = this.back.requests.filter(({ method, body }) => method === "POST" && body.includes(`"${prompt}"`));
     const ids = new Set(asked.map(({ headers }) => headers.get("x-conversation-id") ?? ""));
     const found: Buffer[] = [];
-    for (const id of ids) {
-      const answer = await send("GET", `${this.origin.url}/v1/stream?conv_id=${id}&from=0`).answer;
-      const bytes = await answer.whole(60_000);
-      if (answer.status === 200) found.push(bytes);
+    for (const url of this.origin.urls) {
+      for (const id of ids) {
+        const answer = await send("GET", `${url}/v1/stream?conv_id=${id}&from=0`).answer;
+        const bytes = await answer.whole(60_000);
+        if (answer.status === 200) found.push(bytes);
+      }
     }
     if (found.length !== 1)
       throw new Error(`The origin has ${found.length} answers to "${prompt}", asked as ${[...ids]}`);
@@ -222,7 +234,13 @@ function startOn(options: Omit<GatewayOptions, "apiKeys">) {
   return startGateway({ ...options, apiKeys: `alice=${KEY} bob=${OTHER_KEY}` });
 }
 
-function standIn({ url, close }: StandIn): TestOrigin {
+function standIn({ url, close }: StandIn): TestOrigins {
   const unknown = () => Promise.reject(new Error("A stand-in for the origin does not count"));
-  return { url, isReal: false, busySlots: unknown, generations: unknown, kill: close };
+  const origin: TestOrigin = { url, isReal: false, busySlots: unknown, generations: unknown, kill: close };
+  return together([origin]);
+}
+
+/** ORIGINS, as JSON. */
+function named(urls: readonly string[]): string {
+  return JSON.stringify(urls.map((url, i) => ({ name: `origin-${i + 1}`, url })));
 }
