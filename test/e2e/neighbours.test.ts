@@ -22,7 +22,7 @@ let site: Site;
 
 afterEach(() => site.close());
 
-it("one tenant's load delays another's pings by less than 1 s and its answers by less than 2 s, and leaves nothing", async () => {
+it("one tenant's load hardly delays another's answers, stays within its bounds, and leaves nothing", async () => {
   site = await Site.start({ slots: 64, paceMs: 1 });
   await (await site.chat("large", chatBody("large", 400, { demo: { event_bytes: 20_000, pace_ms: 0 } })).answer).whole(
     60_000,
