@@ -92,7 +92,14 @@ describe("the settings", () => {
     // Of other programs, and in examples.
     const placeholders = /^(?:CHAT|MESSAGE)_ID$|^(?:LIBRECHAT|OLLAMA|ATTIC|CELLAR|XDG)_/;
     const inSource = [...read("src/protocol.ts").matchAll(/const ([A-Z_]+)/g)].map(([, name]) => name);
+    const tests = readdirSync(join(ROOT, "test"), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts"))
+      .map((name) => read(`test/${name}`));
+    const inTests = tests.flatMap((text) =>
+      [...text.matchAll(/process\.env\.(HOLDFAST_\w+)/g)].map(([, name]) => name),
+    );
     const known = new Set<string | undefined>([
+      ...inTests,
       ...inCode,
       ...others,
       ...inSource,
