@@ -1,10 +1,10 @@
 /** The page in a real Chromium, against the gateway as `npm start` runs it: what survives what, as a person sees it. */
 import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { launchChromium } from "../../tools/chromium.ts";
 import { until } from "../../tools/wait.ts";
 import { saidIn } from "../support/said.ts";
 import { KEY, Site } from "../support/site.ts";
-import { launchChromium } from "./chromium.ts";
 import { HoldfastPage, type OpenOptions, PHONE, squeezed } from "./holdfast-page.ts";
 
 /** The tiny model of the real server is some ten times as fast as the demo. */

@@ -5,12 +5,12 @@
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { ROOT } from "../../tools/bundle.ts";
+import { launchChromium } from "../../tools/chromium.ts";
 import { buildClient, LIB } from "../../tools/client-package.ts";
 import { until } from "../../tools/wait.ts";
 import { type FileServer, serveFiles } from "../support/file-server.ts";
 import { saidIn } from "../support/said.ts";
 import { KEY, Site } from "../support/site.ts";
-import { launchChromium } from "./chromium.ts";
 
 const HIDDEN_MS = 1_000 * Number(process.env.HOLDFAST_HIDDEN_SECONDS ?? 4);
 /** What the page asks for. */

@@ -3,8 +3,8 @@ import { type AddressInfo, connect, createServer, type Server } from "node:net";
 import { networkInterfaces } from "node:os";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { launchChromium } from "../../tools/chromium.ts";
 import { KEY, Site } from "../support/site.ts";
-import { launchChromium } from "./chromium.ts";
 import { HoldfastPage, PHONE } from "./holdfast-page.ts";
 
 const address = Object.values(networkInterfaces())

@@ -1,8 +1,8 @@
 /** The owner's view in a real Chromium: keys made, used, limited and removed, and what was used. */
 import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { launchChromium } from "../../tools/chromium.ts";
 import { KEY, Site } from "../support/site.ts";
-import { launchChromium } from "./chromium.ts";
 import { HoldfastPage, PHONE } from "./holdfast-page.ts";
 
 const ADMIN_KEY = "key-of-the-owner-for-tests";

@@ -3,9 +3,9 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { launchChromium } from "../../tools/chromium.ts";
 import { until } from "../../tools/wait.ts";
 import { KEY, Site } from "../support/site.ts";
-import { launchChromium } from "./chromium.ts";
 import { HoldfastPage, type OpenOptions, PHONE } from "./holdfast-page.ts";
 import { type ScriptedAnswer, type ScriptedOrigin, startScriptedOrigin } from "./scripted-origin.ts";
 
