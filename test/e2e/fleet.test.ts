@@ -162,6 +162,28 @@ describe("three origins, two with one model and one with another", () => {
   }
 });
 
+describe("a burst at a gateway that has just started", () => {
+  it("is shared out by weight, and what only one serves goes there", async () => {
+    const models = { attic: "sea", cellar: "sea", loft: "sea", shed: "sky" };
+    fleet = await Fleet.start({
+      origins: Object.fromEntries(Object.entries(models).map(([name, model]) => [name, { model }])),
+    });
+    const modelOf = (i: number) => (i % 11 === 0 ? "sky" : "sea");
+    const burst = idsOf(440, "burst").map(async (id, i) => {
+      const answer = await fleet.post(id, turn(id, 1, modelOf(i)));
+      expect(await finished(answer)).toContain("[DONE]");
+      return { origin: originOf(answer), model: modelOf(i) };
+    });
+    const shares = Map.groupBy(await Promise.all(burst), ({ origin }) => origin);
+    expect(shares.get("shed")?.map(({ model }) => model)).toEqual(Array.from({ length: 40 }, () => "sky"));
+    for (const name of ["attic", "cellar", "loft"]) {
+      const share = shares.get(name)?.length ?? 0;
+      // Three standard deviations of 400 throws at a third.
+      expect(Math.abs(share - 133), `${name}: ${share}`).toBeLessThan(28);
+    }
+  });
+});
+
 describe("a session", () => {
   it("goes on at its origin when the gateway is killed, to the same bytes", async () => {
     fleet = await Fleet.start({ origins: { attic: { paceMs: 10 }, cellar: { paceMs: 10 } } });
