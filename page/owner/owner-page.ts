@@ -4,6 +4,7 @@ import { el, iconButton } from "../dom.ts";
 import { Gateway, Refusal } from "../gateway.ts";
 import { originsSection } from "./origins.ts";
 import { peopleSection } from "./people.ts";
+import { sessionsSection } from "./sessions.ts";
 import { usageSection } from "./usage.ts";
 
 export function ownerPage(key: string, onBack: () => void): HTMLElement {
@@ -37,9 +38,10 @@ function ownersSections(gateway: Gateway, key: string, onSignOut: () => void): H
     onSignOut();
   });
   return [
+    sessionsSection(gateway),
+    originsSection(gateway),
     usageSection("Everybody’s usage", (query) => gateway.get(`/v1/admin/usage?${query}`)),
     peopleSection(gateway),
-    originsSection(gateway),
     usageSection("Your own usage", (query) => new Gateway(key).get(`/v1/usage?${query}`)),
     signOut,
   ];

@@ -5,7 +5,7 @@ import { askWhether, openDialog, tell } from "../dialog.ts";
 import { el, iconButton } from "../dom.ts";
 import { type Gateway, isRecord } from "../gateway.ts";
 import { qrCode } from "../qr-code.ts";
-import { number, problemText, section, shown } from "./section.ts";
+import { kilobytes, number, problemText, section } from "./section.ts";
 
 const MISSING = "This gateway has no admin routes.";
 
@@ -38,7 +38,7 @@ function person(gateway: Gateway, entry: Record<string, unknown>, onChange: () =
       { class: "person-head" },
       el("b", {}, name),
       live > 0 && el("span", { class: "live-count" }, `${live} live`),
-      el("span", { class: "note" }, `${shown(Math.round(number(entry.kept_bytes) / 1024))} KiB kept`),
+      el("span", { class: "note" }, `${kilobytes(entry.kept_bytes)} kept`),
       el(
         "button",
         {

@@ -1,19 +1,38 @@
 /** A card whose content is asked for: it waits, shows it, or says why it cannot. */
-import { el } from "../dom.ts";
+import { el, iconButton } from "../dom.ts";
 import { Refusal } from "../gateway.ts";
 
-export function section(
-  title: string,
-  load: () => Promise<Node[]>,
-  missing = "This gateway does not offer it.",
-): HTMLElement {
-  const body = el("div", { class: "card-body" }, el("p", { class: "note" }, "Asking …"));
-  const card = el("section", { class: "card", aria: { label: title } }, el("h2", {}, title), body);
-  load().then(
-    (content) => body.replaceChildren(...content),
-    (error: unknown) => body.replaceChildren(el("p", { class: "note" }, problemText(error, missing))),
-  );
+const MISSING = "This gateway does not offer it.";
+
+export function section(title: string, load: () => Promise<Node[]>, missing = MISSING): HTMLElement {
+  const { card, show } = cardOf(title, el("h2", {}, title), load, missing);
+  show();
   return card;
+}
+
+/** The same for what changes by the second, with a button that asks again. */
+export function refreshedSection(title: string, load: () => Promise<Node[]>, missing: string): HTMLElement {
+  const refresh = iconButton("again", `Refresh: ${title}`, () => show());
+  const head = el("div", { class: "card-head" }, el("h2", {}, title), refresh);
+  const { card, show } = cardOf(title, head, load, missing);
+  show();
+  return card;
+}
+
+function cardOf(title: string, head: HTMLElement, load: () => Promise<Node[]>, missing: string) {
+  const body = el("div", { class: "card-body" }, el("p", { class: "note" }, "Asking …"));
+  const card = el("section", { class: "card", aria: { label: title } }, head, body);
+  let asked = 0;
+  const show = () => {
+    asked += 1;
+    const number = asked;
+    const place = (content: Node[]) => {
+      // Of two answers the one that was asked for last stays.
+      if (number === asked) body.replaceChildren(...content);
+    };
+    load().then(place, (error: unknown) => place([el("p", { class: "note" }, problemText(error, missing))]));
+  };
+  return { card, show };
 }
 
 export function problemText(error: unknown, missing: string): string {
@@ -22,12 +41,23 @@ export function problemText(error: unknown, missing: string): string {
   return error.status === 404 ? missing : error.message;
 }
 
+/** `missing`: the tenants whose records the gateway could not ask. */
+export function missingNote(missing: unknown): HTMLElement[] {
+  if (!Array.isArray(missing) || missing.length === 0) return [];
+  const names = missing.slice(0, 10).join(", ") + (missing.length > 10 ? ` and ${missing.length - 10} more` : "");
+  return [el("p", { class: "loss" }, `Without ${names}: their records did not answer.`)];
+}
+
 export function number(value: unknown): number {
   return typeof value === "number" && Number.isFinite(value) ? value : 0;
 }
 
 export function shown(value: number): string {
   return value.toLocaleString("en", value >= 10_000 ? { notation: "compact", maximumFractionDigits: 1 } : {});
+}
+
+export function kilobytes(bytes: unknown): string {
+  return `${shown(Math.round(number(bytes) / 1024))} KiB`;
 }
 
 export function tile(name: string, value: string): HTMLElement {

@@ -49,6 +49,8 @@ export class TenantReports {
   readonly #dataset: Dataset | undefined;
   /** When the origin's first byte came; of sessions before a restart it is not known. */
   readonly #firstByteAt = new WeakMap<Session, number>();
+  /** The origin that the tenant's object was last told. */
+  readonly #toldOrigin = new WeakMap<Session, string | undefined>();
   /** Sessions that have ended and whose slot is not free. */
   readonly #holding = new Set<string>();
   #reported: Promise<void> = Promise.resolve();
@@ -60,6 +62,7 @@ export class TenantReports {
 
   /** At the beginning, with the request's ticket, and at each heartbeat. Resolves when the index names the session. */
   async renewed(session: Session, ticket?: string): Promise<void> {
+    this.#toldOrigin.set(session, session.record.origin);
     await told(this.#link.renewed({ ...this.#live(session), ...(ticket !== undefined && { ticket }) }));
   }
 
@@ -72,6 +75,8 @@ export class TenantReports {
 
   accepted(session: Session, now: number): void {
     this.#firstByteAt.set(session, now);
+    // It was chosen after the beginning, or took the request over: rare, and the owner is not to wait for the heartbeat.
+    if (this.#toldOrigin.get(session) !== session.record.origin) void this.renewed(session);
   }
 
   /** Resolves when the tenant's object was told of every end so far, or could not be. */
@@ -89,7 +94,7 @@ export class TenantReports {
 
   /** Of `session`, which has just ended: before its log is deleted. */
   #usage(session: Session): SessionUsage {
-    const { key, model, family, startedAt, state } = session.record;
+    const { key, model, family, startedAt, state, origin, reattached } = session.record;
     const end = endOf(state) ?? "interrupted";
     const at = "at" in state ? state.at : startedAt;
     const firstByteAt = this.#firstByteAt.get(session);
@@ -103,14 +108,15 @@ export class TenantReports {
       durationMs: at - startedAt,
       ...(firstByteAt !== undefined && { firstByteMs: firstByteAt - startedAt }),
       ...(told.tokens && { tokens: told.tokens }),
+      ...(origin !== undefined && { origin, reattached }),
     };
   }
 
   async #ended(session: Session, usage: SessionUsage, { current, ttlMs, holdsSlot }: Aftermath): Promise<void> {
-    const { record, log } = session;
+    const { log } = session;
     const { tenant, conversation } = this.#link;
-    const { session: name, origin, reattached } = record;
-    report({ tenant, session: name, origin, usage, bytes: log.end, reattached }, this.#dataset);
+    const { session: name } = session.record;
+    report({ tenant, session: name, usage, bytes: log.end }, this.#dataset);
     if (holdsSlot) this.#holding.add(name);
     const bytes = current ? current.log.end - current.log.start : 0;
     await told(
@@ -137,8 +143,13 @@ export class TenantReports {
     return { key, bytes, ...rowAndExpiry(current, ttlMs) };
   }
 
-  #live({ record: { session, key, startedAt }, log }: Session): LiveSession {
-    return { conversation: this.#link.conversation, session, key, startedAt, bytes: log.end - log.start };
+  #live({ record, log }: Session): LiveSession {
+    const { session, key, model, origin, startedAt, reattached } = record;
+    return {
+      ...{ conversation: this.#link.conversation, session, key, startedAt, bytes: log.end - log.start, reattached },
+      ...(model !== undefined && { model }),
+      ...(origin !== undefined && { origin }),
+    };
   }
 }
 

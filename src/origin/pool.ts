@@ -2,11 +2,18 @@
  * The gateway's origins: which one a request goes to, and all of them as one. One pool for each configuration and isolate,
  * so that what one request learns of an origin serves the others.
  */
-import { type Clock, systemClock } from "../clock.ts";
+import { type Clock, pause, systemClock } from "../clock.ts";
 import { type Question, rank } from "./choose.ts";
 import { type ModelList, mergeModels, type Row } from "./models.ts";
 import { type OriginConfig, SINGLE_ORIGIN } from "./origins-config.ts";
-import { PooledOrigin } from "./pooled-origin.ts";
+import { PooledOrigin, QUESTION_TIMEOUT_MS } from "./pooled-origin.ts";
+
+/** When a request first looks whether another one has the list that both wait for; then after twice as long, and so on. */
+const FIRST_LOOK_MS = 20;
+/** A thousand requests that look more often than that keep the isolate from reading the list. */
+const LONGEST_LOOK_MS = 160;
+/** By then the request that asks is over, unless its client has left. */
+const LONGEST_WAIT_MS = 2 * QUESTION_TIMEOUT_MS;
 
 const pools = new WeakMap<readonly OriginConfig[], OriginPool>();
 
@@ -21,8 +28,10 @@ export function poolOf(origins: readonly OriginConfig[]): OriginPool {
 
 export class OriginPool {
   readonly #origins: ReadonlyMap<string, PooledOrigin>;
+  readonly #clock: Clock;
 
   constructor(origins: readonly OriginConfig[], clock: Clock) {
+    this.#clock = clock;
     this.#origins = new Map(origins.map((config) => [config.name, new PooledOrigin(config, clock)]));
   }
 
@@ -58,10 +67,26 @@ export class OriginPool {
     return this.#origins.size === 1 || Array.from(this.#origins.values()).every(({ isKnown }) => isKnown);
   }
 
-  /** Asks the origins what is not known of them, or not any more. */
+  /** Asks the origins what is not known of them, or not any more, and waits where another request asks for a first list. */
   async learn(): Promise<void> {
     if (this.#origins.size === 1) return;
-    await Promise.all(Array.from(this.#origins.values(), (origin) => origin.learn()));
+    const origins = Array.from(this.#origins.values());
+    await Promise.all(origins.map((origin) => origin.learn()));
+    await this.#firstLists(origins);
+  }
+
+  /** Waits for the lists that other requests ask for; as those do, by the time that its own timers took. */
+  async #firstLists(origins: readonly PooledOrigin[]): Promise<void> {
+    const never = new AbortController().signal;
+    let waitedMs = 0;
+    for (let ms = FIRST_LOOK_MS; origins.some(({ isAwaited }) => isAwaited); ms = Math.min(2 * ms, LONGEST_LOOK_MS)) {
+      if (waitedMs > LONGEST_WAIT_MS) {
+        for (const origin of origins) origin.forgetAsking();
+        return;
+      }
+      await pause(this.#clock, ms, never);
+      waitedMs += ms;
+    }
   }
 
   /** What all origins have, without those that do not answer; `undefined` if none does. */

@@ -23,14 +23,19 @@ import { fetchOrigin } from "./transport.ts";
 const LIST_TTL_MS = 15_000;
 /** When a list that came late is asked for again. */
 const LATE_LIST_MS = 1_000;
-/** A server on the way through a tunnel answers within a second; a request may be waiting for it. */
-const QUESTION_TIMEOUT_MS = 2_000;
+/**
+ * How long a short question may take: a server on the way through a tunnel answers within a second, and a request may be
+ * waiting for it. Counted in steps, a timer each: an isolate that is busy with a thousand new requests is seconds late with
+ * its timers and with what it reads, and then it is not the origin that is slow.
+ */
+export const QUESTION_TIMEOUT_MS = 2_000;
+const QUESTION_STEPS = 20;
+/** How long all the steps together may take; after that another request asks again. */
+const LONGEST_QUESTION_MS = 20_000;
 /** A thousand rows of a llama-server, with their details. */
 const MAX_LIST_BYTES = 2_097_152;
 /** By then the runtime has noticed every connection that the server has closed. */
 const ASK_AGAIN_MS = 50;
-/** How often a request looks whether another one has brought the first list. */
-const LOOK_AGAIN_MS = 20;
 
 interface ShortAnswer {
   readonly status: number;
@@ -46,8 +51,8 @@ export class PooledOrigin implements OriginCalls {
   #list: ModelList | undefined;
   /** When the next one is to be asked for, Unix milliseconds. */
   #listDueAt = 0;
-  /** Until when a request is expected to bring the first list. */
-  #firstListBy = 0;
+  /** Until when the request that asks for one is expected to have it, Unix milliseconds. */
+  #askedUntil = 0;
 
   constructor(config: OriginConfig, clock: Clock) {
     this.config = config;
@@ -72,7 +77,12 @@ export class PooledOrigin implements OriginCalls {
   get isKnown(): boolean {
     const now = this.#clock.now();
     if (!this.isAvailable) return !this.#health.isCheckDue(now);
-    return now < this.#listDueAt && now >= this.#firstListBy;
+    return now < this.#listDueAt || (this.#list !== undefined && now < this.#askedUntil);
+  }
+
+  /** Whether a request asks for its first list: worth waiting for, since without it nobody knows what it serves. */
+  get isAwaited(): boolean {
+    return this.isAvailable && !this.#list && this.#clock.now() < this.#askedUntil;
   }
 
   /** Learns what is due, unless another request does; never takes long, and never throws. */
@@ -80,15 +90,16 @@ export class PooledOrigin implements OriginCalls {
     const now = this.#clock.now();
     if (!this.isAvailable) {
       if (this.#health.takeCheck(now)) await this.#check();
-    } else if (now >= this.#listDueAt) {
-      this.#listDueAt = now + LIST_TTL_MS;
-      if (!this.#list) this.#firstListBy = now + QUESTION_TIMEOUT_MS;
+    } else if (now >= Math.max(this.#listDueAt, this.#askedUntil)) {
+      this.#askedUntil = now + LONGEST_QUESTION_MS;
       await this.askModels();
-      this.#firstListBy = 0;
-    } else {
-      const never = new AbortController().signal;
-      while (this.#clock.now() < this.#firstListBy) await pause(this.#clock, LOOK_AGAIN_MS, never);
+      this.#askedUntil = 0;
     }
+  }
+
+  /** The request that asks is gone, with its client: the next one asks. */
+  forgetAsking(): void {
+    this.#askedUntil = 0;
   }
 
   /** Its list of models, `undefined` if it does not send one. */
@@ -129,7 +140,7 @@ export class PooledOrigin implements OriginCalls {
 
   async #askOnce(path: string): Promise<ShortAnswer | "away" | "late"> {
     const late = new AbortController();
-    const cancel = this.#clock.after(QUESTION_TIMEOUT_MS, () => late.abort());
+    const cancel = this.#patience(() => late.abort());
     try {
       const response = await fetchOrigin(this.config, path, { headers: new Headers(), signal: late.signal });
       return { status: response.status, text: new TextDecoder().decode(await readAtMost(response, MAX_LIST_BYTES)) };
@@ -138,6 +149,20 @@ export class PooledOrigin implements OriginCalls {
     } finally {
       cancel();
     }
+  }
+
+  /** Calls `end` when a short question has taken too long. The returned function cancels. */
+  #patience(end: () => void): () => void {
+    const lastStepBy = this.#clock.now() + LONGEST_QUESTION_MS;
+    let stepsLeft = QUESTION_STEPS;
+    let cancel = () => {};
+    const step = () => {
+      if (stepsLeft === 0 || this.#clock.now() >= lastStepBy) return end();
+      stepsLeft -= 1;
+      cancel = this.#clock.after(QUESTION_TIMEOUT_MS / QUESTION_STEPS, step);
+    };
+    step();
+    return () => cancel();
   }
 
   /** A machine that is busy to the last core answers late, and is there: only the second time in a row counts. */

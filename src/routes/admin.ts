@@ -6,7 +6,6 @@ import { type Context, Hono } from "hono";
 import { showsKey } from "../auth.ts";
 import type { AppEnv } from "../context.ts";
 import { ApiError, badRequest, notFound } from "../errors.ts";
-import { originStatus } from "../origin/status.ts";
 import { readBody } from "../request/body.ts";
 import type { BodyShare } from "../request/body-budget.ts";
 import { askTenant } from "../tenant/ask-tenant.ts";
@@ -16,14 +15,14 @@ import { issueKey, isTenantName } from "../tenant/keys.ts";
 import { parseLimits } from "../tenant/limits.ts";
 import type { OrderAnswer, Scope } from "../tenant/messages.ts";
 import { type TenantUsageRow, usagePage } from "../tenant/usage-page.ts";
+import { forEachTenant, tenantNames } from "./all-tenants.ts";
+import { sessions, status } from "./overview.ts";
 import { refuseKey } from "./require-key.ts";
 import { usageOfTenant, usageQuery } from "./usage.ts";
 
 const MAX_BODY_BYTES = 65_536;
 /** The owner's bodies are small, and few: no tenant's budget. */
 const NO_BUDGET: BodyShare = { take: () => {} };
-/** Tenants asked at a time. */
-const CONCURRENCY = 32;
 const MAX_EXPIRY_SECONDS = 100 * 365 * 86_400;
 
 export const admin = new Hono<AppEnv>();
@@ -42,14 +41,10 @@ admin.patch("/tenants/:tenant/keys/:key", changeKey);
 admin.delete("/tenants/:tenant/keys/:key", removeKey);
 admin.get("/usage", usageOfAll);
 admin.get("/status", status);
+admin.get("/sessions", sessions);
 admin.all("*", () => {
   throw notFound();
 });
-
-/** What of the GPUs the owner wants to know. Asks every origin, now. */
-async function status(c: Context<AppEnv>): Promise<Response> {
-  return c.json({ origins: await originStatus(c.get("config").origins) });
-}
 
 async function listTenants(c: Context<AppEnv>): Promise<Response> {
   return c.json({ object: "list", data: await tenantNames(c) });
@@ -102,20 +97,11 @@ async function removeKey(c: Context<AppEnv>): Promise<Response> {
 
 async function usageOfAll(c: Context<AppEnv>): Promise<Response> {
   const query = usageQuery(c);
-  const names = (await tenantNames(c)).values();
   const rows: TenantUsageRow[] = [];
-  const ask = async () => {
-    for (const name of names) rows.push(...(await usageOfTenant(c.env, name, query)));
-  };
-  // All of them take from one iterator.
-  await Promise.all(Array.from({ length: CONCURRENCY }, ask));
+  await forEachTenant(c, async (name) => {
+    rows.push(...(await usageOfTenant(c.env, name, query)));
+  });
   return c.json(usagePage(rows, query));
-}
-
-/** Those that were made, and those of API_KEYS. */
-async function tenantNames(c: Context<AppEnv>): Promise<string[]> {
-  const made = await c.env.DIRECTORY.getByName(DIRECTORY_NAME).list();
-  return Array.from(new Set([...c.get("config").keyring.tenants, ...made])).toSorted();
 }
 
 async function makeTenant(c: Context<AppEnv>, name: string): Promise<void> {

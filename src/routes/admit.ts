@@ -2,6 +2,7 @@
 import type { Context } from "hono";
 import type { AppEnv } from "../context.ts";
 import { ApiError } from "../errors.ts";
+import { ORIGIN_HEADER } from "../protocol.ts";
 import { readRequestFields } from "../request/body-fields.ts";
 import { type Admission, strictUsage, watched } from "../tenant/admission.ts";
 import { askTenant } from "../tenant/ask-tenant.ts";
@@ -35,7 +36,9 @@ export async function answerStrictly(c: Context<AppEnv>, path: string, admission
     const model = await modelIn(body);
     const { key, ticket, limitHeaders } = await admission.granted(body.length, model);
     const response = await forwarded(c, path, body);
-    const counted = { key, model, isOk: response.ok, startedAt, headAt: Date.now() };
+    // The last of those that were tried.
+    const origin = response.headers.get(ORIGIN_HEADER)?.split(", ").at(-1);
+    const counted = { key, model, origin, isOk: response.ok, startedAt, headAt: Date.now() };
     if (ticket === undefined) {
       c.executionCtx.waitUntil(count(c, strictUsage(counted)));
       return withHeaders(response, limitHeaders);

@@ -94,16 +94,20 @@ export class Admission {
 export interface StrictAnswer {
   readonly key: string;
   readonly model: string | undefined;
+  /** The name of the origin that answered. */
+  readonly origin: string | undefined;
   readonly isOk: boolean;
   readonly startedAt: number;
   readonly headAt: number;
 }
 
 /** Nobody looks at a strict answer, so its tokens are unknown. */
-export function strictUsage({ key, model, isOk, startedAt, headAt }: StrictAnswer, endedAt?: number): SessionUsage {
+export function strictUsage(answer: StrictAnswer, endedAt?: number): SessionUsage {
+  const { key, model, origin, isOk, startedAt, headAt } = answer;
   return {
     key,
     ...(model !== undefined && { model }),
+    ...(origin !== undefined && { origin }),
     end: isOk ? "strict" : "refused",
     at: endedAt ?? headAt,
     firstByteMs: headAt - startedAt,

@@ -9,7 +9,7 @@
  */
 
 import type { LookupRow } from "../protocol.ts";
-import type { Sql } from "../storage/sql.ts";
+import type { Sql, SqlColumn } from "../storage/sql.ts";
 import {
   type EndedSession,
   HEARTBEAT_MS,
@@ -30,13 +30,28 @@ const OVER_NAMES = 1_000;
 /** A bound value holds 2 MB at most; ids have up to 512 bytes, and JSON may double them. */
 const IDS_PER_QUERY = 1_000;
 
-interface Live {
-  session: string;
-  key: string;
-  startedAt: number;
+/** A live session, as of its last message. */
+export interface Live {
+  readonly session: string;
+  readonly key: string;
+  readonly startedAt: number;
+  readonly model: string | undefined;
+  /** `undefined`: none was chosen yet, or not told. */
+  origin: string | undefined;
   bytes: number;
+  reattached: number;
   /** -Infinity after a restart: a heartbeat is in memory only. */
   renewedAt: number;
+}
+
+interface LiveRow extends Record<string, SqlColumn> {
+  conversation: string;
+  session: string;
+  key: string;
+  started_at: number;
+  bytes: number;
+  model: string | null;
+  origin: string | null;
 }
 
 /** What a conversation stores when no session is live, if anything. */
@@ -61,30 +76,35 @@ export class ConversationIndex {
       this.#endedBytes = 0;
       return;
     }
-    const query = "SELECT conversation, session, key, started_at AS startedAt, bytes FROM live";
-    type Row = { conversation: string; session: string; key: string; startedAt: number; bytes: number };
-    for (const { conversation, ...live } of sql.all<Row>(query)) {
-      this.#live.set(conversation, { ...live, renewedAt: Number.NEGATIVE_INFINITY });
+    for (const { conversation, started_at: startedAt, model, origin, ...live } of sql.all<LiveRow>(
+      "SELECT conversation, session, key, started_at, bytes, model, origin FROM live",
+    )) {
+      const named = { model: model ?? undefined, origin: origin ?? undefined };
+      const unheard = { reattached: 0, renewedAt: Number.NEGATIVE_INFINITY };
+      this.#live.set(conversation, { ...live, ...named, startedAt, ...unheard });
     }
   }
 
   /** A session began, or its heartbeat came. Writes where the row is new: heartbeats cost nothing. */
-  renew({ conversation, session, key, startedAt, bytes }: LiveSession, now: number): void {
+  renew({ conversation, ...told }: LiveSession, now: number): void {
+    const { session, key, startedAt, bytes, model, origin, reattached = 0 } = told;
     const known = this.#live.get(conversation);
     if (known?.session === session) {
-      known.bytes = bytes;
-      known.renewedAt = now;
+      Object.assign(known, { bytes, origin: origin ?? known.origin, reattached, renewedAt: now });
       return;
     }
-    if (this.#over.has(session) || (known && known.startedAt > startedAt)) return;
-    this.#live.set(conversation, { session, key, startedAt, bytes, renewedAt: now });
+    if (this.#over.has(session) || this.#endedSession(conversation) === session) return;
+    if (known && known.startedAt > startedAt) return;
+    this.#live.set(conversation, { session, key, startedAt, model, origin, bytes, reattached, renewedAt: now });
     this.#sql.run(
-      "INSERT OR REPLACE INTO live (conversation, session, key, started_at, bytes) VALUES (?, ?, ?, ?, ?)",
+      "INSERT OR REPLACE INTO live (conversation, session, key, started_at, bytes, model, origin) VALUES (?, ?, ?, ?, ?, ?, ?)",
       conversation,
       session,
       key,
       startedAt,
       bytes,
+      model ?? null,
+      origin ?? null,
     );
   }
 
@@ -136,6 +156,11 @@ export class ConversationIndex {
 
   get liveCount(): number {
     return this.#live.size;
+  }
+
+  /** Without the conversations' names: for the owner, whose they are not. */
+  get liveSessions(): Iterable<Readonly<Live>> {
+    return this.#live.values();
   }
 
   /** Live by name, but silent for too long. */

@@ -23,7 +23,6 @@ import {
   type SessionUsage,
   type Standing,
   type StruckSession,
-  type UsageRow,
 } from "./messages.ts";
 import { Requests } from "./requests.ts";
 import { createTables, hasTables, readMeta, writeMeta } from "./schema.ts";
@@ -185,16 +184,14 @@ export class Ledger {
     return this.#keys;
   }
 
-  get liveCount(): number {
-    return this.#index.liveCount;
+  /** To read. */
+  get index(): ConversationIndex {
+    return this.#index;
   }
 
-  get keptBytes(): number {
-    return this.#hasTables ? this.#index.keptBytes : 0;
-  }
-
-  usage(firstDay: number, endDay: number): UsageRow[] {
-    return this.#hasTables ? this.#usage.read(firstDay, endDay) : [];
+  /** To read; `undefined`: nothing was counted yet. */
+  get usage(): UsageRows | undefined {
+    return this.#hasTables ? this.#usage : undefined;
   }
 
   // Time

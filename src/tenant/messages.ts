@@ -42,6 +42,12 @@ export interface LiveSession {
   readonly startedAt: number;
   /** What it stores now, bytes: its log, and its request while that is kept. */
   readonly bytes: number;
+  /** The model that the request named. */
+  readonly model?: string;
+  /** The name of the origin that has it; absent before one is chosen. */
+  readonly origin?: string;
+  /** Connections to the origin after the first; absent in the messages of an older gateway. */
+  readonly reattached?: number;
   /** The slot that `admit` took for the request, which from now on the session holds. */
   readonly ticket?: string;
 }
@@ -77,6 +83,10 @@ export interface SessionUsage {
   /** To the first byte of the answer. */
   readonly firstByteMs?: number;
   readonly tokens?: Tokens;
+  /** The name of the origin that had it last. */
+  readonly origin?: string;
+  /** Connections to that origin after the first. */
+  readonly reattached?: number;
 }
 
 export interface Tokens {

@@ -4,8 +4,8 @@ import type { Ledger } from "./ledger.ts";
 import { parseLimits } from "./limits.ts";
 import type { NewKey, OrderAnswer, TenantEntry } from "./messages.ts";
 
-export function entryOf({ tenant, limits, keys, liveCount, keptBytes }: Ledger): TenantEntry {
-  return { tenant, limits, keys: keys.all().map(keyEntry), live: liveCount, kept_bytes: keptBytes };
+export function entryOf({ tenant, limits, keys, index }: Ledger): TenantEntry {
+  return { tenant, limits, keys: keys.all().map(keyEntry), live: index.liveCount, kept_bytes: index.keptBytes };
 }
 
 /** An expired key makes room for one of the same name. */

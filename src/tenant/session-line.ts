@@ -8,12 +8,9 @@ export interface SessionLine {
   readonly tenant: string;
   /** The session's public name; absent on the strict path. */
   readonly session?: string;
-  /** The name of the origin that had it; absent on the strict path, whose answer says it. */
-  readonly origin?: string | undefined;
   readonly usage: SessionUsage;
-  /** Bytes of the answer, and connections to the origin after the first. */
+  /** Of the answer. */
   readonly bytes?: number;
-  readonly reattached?: number;
 }
 
 /** A point's index groups what is sampled together. */
@@ -34,8 +31,8 @@ export function report(line: SessionLine, dataset: Dataset | undefined): void {
 }
 
 /** Fields that are not known are left out. */
-export function logLine({ tenant, session, origin, usage, bytes, reattached }: SessionLine): Record<string, unknown> {
-  const { key, model, end, durationMs, firstByteMs, tokens } = usage;
+export function logLine({ tenant, session, usage, bytes }: SessionLine): Record<string, unknown> {
+  const { key, model, origin, end, durationMs, firstByteMs, tokens, reattached } = usage;
   const { input, cached, output } = tokens ?? {};
   return {
     event: "session_end",

@@ -1,5 +1,6 @@
 /** What the tenant's object keeps as JSON in a column, checked when it is read back: another version may have written it. */
 import type { LookupRow } from "../protocol.ts";
+import type { Counts, OriginCounts } from "./counts.ts";
 import { parseLimits } from "./limits.ts";
 import type { Limits } from "./messages.ts";
 
@@ -11,10 +12,30 @@ export function storedLimits(text: string): Limits {
 }
 
 /** How many ended how; what is no count is not there. */
-export function storedCounts(text: string): Record<string, number> {
-  const counts: unknown = JSON.parse(text);
-  const entries = typeof counts === "object" && counts !== null ? Object.entries(counts) : [];
-  return Object.fromEntries(entries.filter((entry): entry is [string, number] => typeof entry[1] === "number"));
+export function storedCounts(text: string): Counts {
+  return countsIn(JSON.parse(text));
+}
+
+/** What each origin had to do, by its name; what is no count is not there. */
+export function storedOrigins(text: string): Map<string, OriginCounts> {
+  const origins: unknown = JSON.parse(text);
+  return new Map(
+    entriesOf(origins).map(([name, value]) => {
+      const fields = new Map(entriesOf(value));
+      const { requests = 0, reattached = 0 } = countsIn(value);
+      return [name, { requests, reattached, ends: countsIn(fields.get("ends")) }];
+    }),
+  );
+}
+
+function countsIn(value: unknown): Counts {
+  return Object.fromEntries(
+    entriesOf(value).filter((entry): entry is [string, number] => typeof entry[1] === "number"),
+  );
+}
+
+function entriesOf(value: unknown): [string, unknown][] {
+  return typeof value === "object" && value !== null ? Object.entries(value) : [];
 }
 
 /** `undefined` when it is no row: the conversation itself still says all of it. */

@@ -24,6 +24,7 @@ import type {
   UsageRow,
 } from "./messages.ts";
 import { addKey, entryOf, removeKey, setLimits } from "./orders.ts";
+import { type LiveList, liveList, type OriginShare, originShares } from "./overview.ts";
 
 /** How long a conversation may take to say how it stands; one that does not answer keeps its slot. */
 const STANDING_MS = 2_000;
@@ -117,7 +118,17 @@ export class Tenant extends DurableObject<Env> {
   }
 
   usage(firstDay: number, endDay: number): UsageRow[] {
-    return this.#ledger.usage(firstDay, endDay);
+    return this.#ledger.usage?.read(firstDay, endDay) ?? [];
+  }
+
+  /** At most so many of the live sessions. */
+  sessions(most: number): LiveList {
+    return liveList(this.#ledger, most);
+  }
+
+  /** By the origin's name; `today` in days since 1970, UTC. */
+  origins(today: number): Map<string, OriginShare> {
+    return originShares(this.#ledger, today);
   }
 
   /** Deletes what is over, asks about what was silent for too long, and comes back when the next thing is due. */

@@ -2,6 +2,7 @@
  * Usage in the shape of OpenAI's usage page: buckets of a day, each with one result per group. Our own numbers stand
  * beside theirs.
  */
+import { addCounts, type Counts } from "./counts.ts";
 import { DAY_MS } from "./key-registry.ts";
 import type { UsageRow } from "./messages.ts";
 
@@ -38,7 +39,7 @@ interface UsageResult {
   unknown_requests: number;
   duration_ms: number;
   first_byte_ms: number;
-  ends: Record<string, number>;
+  ends: Counts;
 }
 
 interface UsagePage {
@@ -103,10 +104,6 @@ function resultOf(
   names: Pick<UsageResult, "model" | "user_id" | "api_key_id">,
 ): UsageResult {
   const sum = (number: (row: UsageRow) => number) => rows.reduce((total, row) => total + number(row), 0);
-  const ends: Record<string, number> = {};
-  for (const row of rows) {
-    for (const [end, count] of Object.entries(row.ends)) ends[end] = (ends[end] ?? 0) + count;
-  }
   return {
     object: "organization.usage.completions.result",
     input_tokens: sum(({ input }) => input),
@@ -117,7 +114,7 @@ function resultOf(
     unknown_requests: sum(({ unknown }) => unknown),
     duration_ms: sum(({ durationMs }) => durationMs),
     first_byte_ms: sum(({ firstByteMs }) => firstByteMs),
-    ends,
+    ends: addCounts(rows.map(({ ends }) => ends)),
   };
 }
 

@@ -1,8 +1,14 @@
-/** What a tenant used: one row per day × model × key, kept 90 days. Nothing of a single request is kept. */
+/**
+ * What a tenant used: one row per day × model × key, kept 90 days. Nothing of a single request is kept.
+ *
+ * In the same row stands which origin had how many of them, and how they ended: a row of its own would be one more written
+ * per answer, a fifteenth of its price.
+ */
 import type { Sql, SqlColumn } from "../storage/sql.ts";
+import { addCounts, addOriginCounts, NO_COUNTS, type OriginCounts } from "./counts.ts";
 import { DAY_MS } from "./key-registry.ts";
 import type { SessionUsage, UsageRow } from "./messages.ts";
-import { storedCounts } from "./stored-json.ts";
+import { storedCounts, storedOrigins } from "./stored-json.ts";
 
 export const USAGE_DAYS = 90;
 /** Models per day and key: a request may name any. What comes after them is counted under OTHER_MODEL. */
@@ -23,6 +29,14 @@ interface StoredRow extends Record<string, SqlColumn> {
   duration_ms: number;
   first_byte_ms: number;
   ends: string;
+  origins: string;
+}
+
+/** What an origin had to do with the sessions of a day. */
+export interface OriginDay {
+  readonly day: number;
+  readonly origin: string;
+  readonly counts: OriginCounts;
 }
 
 export class UsageRows {
@@ -36,12 +50,13 @@ export class UsageRows {
     const day = Math.floor(usage.at / DAY_MS);
     const model = this.#modelName(day, usage);
     const query = "SELECT * FROM usage WHERE day = ? AND model = ? AND key = ?";
-    const row = rowOf(this.#sql.all<StoredRow>(query, day, model, usage.key)[0]);
+    const stored = this.#sql.all<StoredRow>(query, day, model, usage.key)[0];
+    const row = rowOf(stored);
     const { input = 0, cached = 0, output = 0 } = usage.tokens ?? {};
-    const ends = { ...row?.ends, [usage.end]: (row?.ends[usage.end] ?? 0) + 1 };
+    const ends = { [usage.end]: 1 };
     this.#sql.run(
       `INSERT OR REPLACE INTO usage (day, model, key, requests, unknown, input, cached, output, duration_ms, first_byte_ms,
-         ends) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+         ends, origins) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       day,
       model,
       usage.key,
@@ -52,7 +67,8 @@ export class UsageRows {
       (row?.output ?? 0) + output,
       (row?.durationMs ?? 0) + Math.round(usage.durationMs ?? 0),
       (row?.firstByteMs ?? 0) + Math.round(usage.firstByteMs ?? 0),
-      JSON.stringify(ends),
+      JSON.stringify(addCounts([row?.ends ?? {}, ends])),
+      JSON.stringify(Object.fromEntries(withSession(stored?.origins, usage))),
     );
   }
 
@@ -63,6 +79,16 @@ export class UsageRows {
       .all<StoredRow>(query, first, end)
       .map(rowOf)
       .filter((row) => row !== undefined);
+  }
+
+  /** What each origin had to do with them, of the same days. */
+  readOrigins(first: number, end: number): OriginDay[] {
+    const query = "SELECT day, origins FROM usage WHERE day >= ? AND day < ?";
+    return this.#sql
+      .all<{ day: number; origins: string }>(query, first, end)
+      .flatMap(({ day, origins }) =>
+        Array.from(storedOrigins(origins), ([origin, counts]) => ({ day, origin, counts })),
+      );
   }
 
   /** Whether there is still any. */
@@ -84,6 +110,17 @@ export class UsageRows {
 
 function rowOf(stored: StoredRow | undefined): UsageRow | undefined {
   if (!stored) return undefined;
-  const { duration_ms: durationMs, first_byte_ms: firstByteMs, ends, ...counts } = stored;
+  const { duration_ms: durationMs, first_byte_ms: firstByteMs, ends, origins: _, ...counts } = stored;
   return { ...counts, durationMs, firstByteMs, ends: storedCounts(ends) };
+}
+
+/** By origin. A session that ended before it had one is not in it. */
+function withSession(
+  stored: string | undefined,
+  { origin, end, reattached = 0 }: SessionUsage,
+): ReadonlyMap<string, OriginCounts> {
+  const origins = storedOrigins(stored ?? "{}");
+  if (origin === undefined) return origins;
+  const counts = { requests: 1, reattached, ends: { [end]: 1 } };
+  return origins.set(origin, addOriginCounts(origins.get(origin) ?? NO_COUNTS, counts));
 }

@@ -1,4 +1,6 @@
 /** The page in a browser, driven as a person drives it, and watched for what must never happen in it. */
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core";
 import { expect } from "vitest";
 import { until } from "../../tools/wait.ts";
@@ -8,6 +10,9 @@ export const PHONE: BrowserContextOptions = {
   hasTouch: true,
   isMobile: true,
 };
+
+export const SMALL_PHONE = { ...PHONE, viewport: { width: 320, height: 568 } };
+const THUMB_PX = 44;
 
 /** Chromium's own words about a connection that was lost on purpose. */
 const NETWORK_NOISE = /^Failed to load resource: (?:net::ERR_|the server responded with a status of (?:40[149]|429))/;
@@ -122,6 +127,29 @@ export class HoldfastPage {
   get conversation(): string {
     return new URLSearchParams(new URL(this.page.url()).hash.slice(1)).get("c") ?? "";
   }
+}
+
+export async function expectAccessible(page: Page): Promise<void> {
+  const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+  // What is still moving into its place has other colours.
+  await until(
+    () => page.evaluate("document.getAnimations().every((one) => one.effect.getTiming().iterations === Infinity)"),
+    "all is in place",
+  );
+  await page.evaluate(axe);
+  const violations = await page.evaluate<string[]>(
+    `axe.run().then(({ violations }) => violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => id + ": " + html)))`,
+  );
+  expect(violations).toEqual([]);
+}
+
+/** Controls that can be seen and are too small to hit; a link in a text is as high as its line. */
+export async function smallControls(page: Page): Promise<string[]> {
+  return await page.evaluate<string[]>(`[...document.querySelectorAll("button, input, select, textarea, summary")]
+    .filter((control) => control.checkVisibility({ visibilityProperty: true }))
+    .map((control) => [control.getAttribute("aria-label") ?? control.textContent, control.getBoundingClientRect()])
+    .filter(([, { width, height }]) => width < ${THUMB_PX - 0.5} || height < ${THUMB_PX - 0.5})
+    .map(([name, { width, height }]) => name + " " + width + "x" + height)`);
 }
 
 /** Text as a reader has it: how a browser lays out blanks is another matter. */

@@ -2,10 +2,12 @@
 import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { launchChromium } from "../../tools/chromium.ts";
-import { KEY, Site } from "../support/site.ts";
-import { HoldfastPage, PHONE } from "./holdfast-page.ts";
+import type { Answer } from "../support/http.ts";
+import { chatBody, KEY, Site } from "../support/site.ts";
+import { expectAccessible, HoldfastPage, PHONE, SMALL_PHONE, smallControls, squeezed } from "./holdfast-page.ts";
 
 const ADMIN_KEY = "key-of-the-owner-for-tests";
+const SECRETS = { ADMIN_KEY, KEY_SECRET: "a-secret-of-32-characters-or-more" };
 
 let browser: Browser;
 let site: Site;
@@ -16,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => browser.close());
 beforeEach(async () => {
-  site = await Site.start({ vars: { ADMIN_KEY, KEY_SECRET: "a-secret-of-32-characters-or-more" } });
+  site = await Site.start({ vars: SECRETS });
 });
 afterEach(async () => {
   try {
@@ -62,6 +64,39 @@ describe("the owner", () => {
     await person.page.getByText("A limit of your key is reached").waitFor({ timeout: 60_000 });
   });
 
+  it("sees who is being answered, by what and where, and never what about", async () => {
+    const long = await openLong("a-private-chat");
+    const opened = await ownersView();
+    const { page } = opened;
+    const row = page.getByRole("region", { name: "Live answers" }).getByRole("listitem");
+    await row.waitFor();
+    expect(squeezed(await row.innerText())).toMatch(/^alice·API_KEYSqwen·default\d+s[1-9]?\d*KiB$/);
+    expect(await page.content()).not.toContain("a-private-chat");
+    const origin = page.getByRole("region", { name: "Origins" }).getByRole("listitem");
+    await origin.getByText("1 live").waitFor();
+
+    await site.stop("a-private-chat");
+    await long.closed;
+    await opened.button("Refresh: Live answers").click();
+    await page.getByText("Nobody is being answered now.").waitFor();
+    await opened.button("Refresh: Origins").click();
+    await origin.getByText("Today 1: 1 stopped").waitFor();
+    await origin.getByText("7 days 1: 1 stopped").waitFor();
+  });
+
+  for (const [name, context] of Object.entries({ "on a small phone": SMALL_PHONE, "on a desktop": {} })) {
+    for (const colorScheme of ["light", "dark"] as const) {
+      it(`${name}, ${colorScheme}, has nothing on the page that axe-core or a thumb objects to`, async () => {
+        await openLong("shown");
+        const { page } = await ownersView({ ...context, colorScheme });
+        await page.getByText("1 live").first().waitFor();
+        await expectAccessible(page);
+        expect(await page.evaluate("document.documentElement.scrollWidth - innerWidth")).toBe(0);
+        expect(await smallControls(page)).toEqual([]);
+      });
+    }
+  }
+
   it("is not everybody: a person sees their own usage, and a wrong admin key opens nothing", async () => {
     const { page } = await open(`key=${KEY}`);
     await page.getByLabel("Your question").fill("hello");
@@ -77,8 +112,17 @@ describe("the owner", () => {
   });
 });
 
-async function ownersView(): Promise<HoldfastPage> {
-  const opened = await open(`key=${KEY}&owner`);
+/** An answer that goes on until it is stopped, of a site whose origin takes its time. */
+async function openLong(id: string): Promise<Answer> {
+  await site.close();
+  site = await Site.start({ vars: SECRETS, paceMs: 50 });
+  const answer = await site.chat(id, { ...chatBody("hello", 5_000), model: "qwen" }).answer;
+  await answer.readUntil("data:");
+  return answer;
+}
+
+async function ownersView(context = {}): Promise<HoldfastPage> {
+  const opened = await open(`key=${KEY}&owner`, context);
   const { page } = opened;
   await page.getByText("You run this gateway?").click();
   await page.getByLabel("Admin key").fill(ADMIN_KEY);

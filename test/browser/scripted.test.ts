@@ -1,16 +1,18 @@
 /** The page against an origin that says what is written here: thinking, pictures, and everything that is hostile. */
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { launchChromium } from "../../tools/chromium.ts";
 import { until } from "../../tools/wait.ts";
 import { KEY, Site } from "../support/site.ts";
-import { HoldfastPage, type OpenOptions, PHONE } from "./holdfast-page.ts";
+import {
+  expectAccessible,
+  HoldfastPage,
+  type OpenOptions,
+  PHONE,
+  SMALL_PHONE,
+  smallControls,
+} from "./holdfast-page.ts";
 import { type ScriptedAnswer, type ScriptedOrigin, startScriptedOrigin } from "./scripted-origin.ts";
-
-const SMALL_PHONE = { ...PHONE, viewport: { width: 320, height: 568 } };
-const THUMB_PX = 44;
 
 const KELP = `Three things hold a kelp:
 
@@ -240,29 +242,6 @@ async function asked(question: string, options: Partial<OpenOptions> = {}): Prom
   await page.ask(question);
   await page.whenDone();
   return page;
-}
-
-async function expectAccessible(page: HoldfastPage["page"]): Promise<void> {
-  const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-  // What is still moving into its place has other colours.
-  await until(
-    () => page.evaluate("document.getAnimations().every((one) => one.effect.getTiming().iterations === Infinity)"),
-    "all is in place",
-  );
-  await page.evaluate(axe);
-  const violations = await page.evaluate<string[]>(
-    `axe.run().then(({ violations }) => violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => id + ": " + html)))`,
-  );
-  expect(violations).toEqual([]);
-}
-
-/** Controls that can be seen and are too small to hit; a link in a text is as high as its line. */
-async function smallControls(page: HoldfastPage["page"]): Promise<string[]> {
-  return await page.evaluate<string[]>(`[...document.querySelectorAll("button, input, select, textarea, summary")]
-    .filter((control) => control.checkVisibility({ visibilityProperty: true }))
-    .map((control) => [control.getAttribute("aria-label") ?? control.textContent, control.getBoundingClientRect()])
-    .filter(([, { width, height }]) => width < ${THUMB_PX - 0.5} || height < ${THUMB_PX - 0.5})
-    .map(([name, { width, height }]) => name + " " + width + "x" + height)`);
 }
 
 /** 3,000 × 1,500, drawn by the browser itself. */

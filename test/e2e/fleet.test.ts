@@ -162,6 +162,79 @@ describe("three origins, two with one model and one with another", () => {
   }
 });
 
+describe("a burst at a gateway that has just started", () => {
+  it("is shared out by weight, and what only one serves goes there", async () => {
+    const models = { attic: "sea", cellar: "sea", loft: "sea", shed: "sky" };
+    fleet = await Fleet.start({
+      origins: Object.fromEntries(Object.entries(models).map(([name, model]) => [name, { model }])),
+    });
+    const modelOf = (i: number) => (i % 11 === 0 ? "sky" : "sea");
+    const burst = idsOf(440, "burst").map(async (id, i) => {
+      const answer = await fleet.post(id, turn(id, 1, modelOf(i)));
+      expect(await finished(answer)).toContain("[DONE]");
+      return { origin: originOf(answer), model: modelOf(i) };
+    });
+    const shares = Map.groupBy(await Promise.all(burst), ({ origin }) => origin);
+    expect(shares.get("shed")?.map(({ model }) => model)).toEqual(Array.from({ length: 40 }, () => "sky"));
+    for (const name of ["attic", "cellar", "loft"]) {
+      const share = shares.get(name)?.length ?? 0;
+      // Three standard deviations of 400 throws at a third.
+      expect(Math.abs(share - 133), `${name}: ${share}`).toBeLessThan(28);
+    }
+  });
+});
+
+describe("the owner's status", () => {
+  const ADMIN_KEY = "key-of-the-owner-for-tests";
+
+  interface Share {
+    requests: number;
+    reattached: number;
+    ends: Record<string, number>;
+  }
+
+  interface OriginRow {
+    name: string;
+    state: string;
+    live: number;
+    today: Share;
+    last_7_days: Share;
+  }
+
+  /** By the origin's name. */
+  async function status(): Promise<Map<string, OriginRow>> {
+    const answer = await fleet.get("/v1/admin/status", ADMIN_KEY);
+    const { origins } = (await answer.json()) as { origins: OriginRow[] };
+    return new Map(origins.map((origin) => [origin.name, origin]));
+  }
+
+  it("says of each origin what is live there, how often it was connected to again, and how its sessions ended", async () => {
+    fleet = await Fleet.start({
+      origins: { attic: { model: "sea", paceMs: 20 }, shed: { model: "sky" } },
+      secrets: { ADMIN_KEY },
+    });
+    for (const id of idsOf(3, "quick")) await finished(await fleet.post(id, turn(id, 1, "sky")));
+    await finished(await fleet.post(undefined, turn("strict", 1, "sky")));
+    const cut = await fleet.post("cut", turn("cut", 1, "sea", 100));
+    const long = await fleet.post("long", turn("long", 1, "sea", 7_000));
+    await Promise.all([cut.readUntil("data:"), long.readUntil("data:")]);
+    expect((await status()).get("attic")?.live).toBe(2);
+    fleet.proxy("attic").cutAll();
+    expect(await finished(cut)).toContain("[DONE]");
+    await until(async () => (await fleet.row("long"))?.reattached === 1, "the other goes on");
+    await until(async () => (await status()).get("attic")?.live === 1, "one has ended");
+    await fleet.stop("long");
+    const after = await status();
+    const attic = { requests: 2, reattached: 2, ends: { done: 1, stopped: 1 } };
+    expect(after.get("attic")).toMatchObject({ state: "there", live: 0, today: attic, last_7_days: attic });
+    const shed = { requests: 4, reattached: 0, ends: { done: 3, strict: 1 } };
+    expect(after.get("shed")).toMatchObject({ state: "there", live: 0, today: shed, last_7_days: shed });
+
+    await fleet.restartGateway(["shed"]);
+    expect((await status()).get("attic")).toMatchObject({ state: "gone", live: 0, last_7_days: attic });
+  });
+});
+
 describe("a session", () => {
   it("goes on at its origin when the gateway is killed, to the same bytes", async () => {
     fleet = await Fleet.start({ origins: { attic: { paceMs: 10 }, cellar: { paceMs: 10 } } });

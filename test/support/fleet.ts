@@ -101,8 +101,8 @@ export class Fleet {
     return await send("POST", url, { headers: { ...AUTH, ...conversation, ...headers }, body }).answer;
   }
 
-  async get(path: string): Promise<Answer> {
-    return await send("GET", this.#gateway.url + path, { headers: AUTH }).answer;
+  async get(path: string, key = KEY): Promise<Answer> {
+    return await send("GET", this.#gateway.url + path, { headers: { authorization: `Bearer ${key}` } }).answer;
   }
 
   async replay(id: string): Promise<string> {

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
+import { pause } from "../../../src/clock.ts";
 import { OriginPool } from "../../../src/origin/pool.ts";
 import { OriginServer } from "../support/origin-servers.ts";
 import { SimulatedClock } from "../support/simulated-clock.ts";
@@ -62,11 +63,61 @@ describe("the pool", () => {
     });
     await clock.advance(500);
     expect([ready, attic.requests.length]).toEqual([0, 1]);
+    expect(clock.timers).toBeLessThan(1_010);
     listed.resolve(Response.json({ data: [{ id: "qwen" }] }));
-    await clock.advance(100);
+    await clock.advance(200);
     await Promise.all(waiting);
     expect([ready, attic.requests.length, cellar.requests.length]).toEqual([1_000, 1, 1]);
     expect(pool.rank(QWEN)).toEqual(["attic"]);
+  });
+
+  it("knows every list before the first request goes out, also where its own isolate is too busy to read them", async () => {
+    const clock = new SimulatedClock();
+    // Each timer comes half a second late, and so does what is read.
+    const late = { now: () => clock.now(), after: (ms: number, work: () => void) => clock.after(ms + 500, work) };
+    const names = ["attic", "cellar", "shed"];
+    const origins = names.map((name, i) => {
+      const server = new OriginServer();
+      server.answer = async () => {
+        await pause(clock, 1_000 + 3_000 * i, new AbortController().signal);
+        return Response.json({ data: [{ id: "qwen" }] });
+      };
+      return server.config(name);
+    });
+    const pool = new OriginPool(origins, late);
+    const firsts: (string | undefined)[] = [];
+    const burst = Array.from({ length: 900 }, async (_, i) => {
+      await pool.learn();
+      firsts.push(pool.rank({ model: "qwen", key: `alice/burst-${i}` })[0]);
+    });
+    await clock.advance(10_000);
+    await Promise.all(burst);
+    for (const name of names) {
+      const share = firsts.filter((first) => first === name).length;
+      // Three standard deviations of 900 throws at a third.
+      expect(Math.abs(share - 300), `${name}: ${share}`).toBeLessThan(43);
+    }
+  });
+
+  it("asks again where the request that asked for the first list was given up with its client", async () => {
+    const clock = new SimulatedClock();
+    const [attic, cellar] = [new OriginServer(), new OriginServer()];
+    attic.answer = () => new Promise<Response>(() => {});
+    cellar.serve({ qwen: undefined });
+    let isGone = true;
+    // A request that is gone has no timers.
+    const after = (ms: number, work: () => void) => (isGone ? () => {} : clock.after(ms, work));
+    const pool = new OriginPool([attic.config("attic"), cellar.config("cellar")], { now: () => clock.now(), after });
+    void pool.learn();
+    await clock.advance(10);
+    isGone = false;
+    attic.serve({ qwen: undefined });
+    const second = pool.learn();
+    await clock.advance(5_000);
+    await second;
+    expect(pool.isKnown).toBe(false);
+    await pool.learn();
+    expect([pool.isKnown, attic.asked]).toEqual([true, ["/v1/models", "/v1/models"]]);
   });
 
   it("waits two seconds for an origin that does not answer, and takes it for away the second time", async () => {
