@@ -43,7 +43,7 @@ async function tryOne(
   const origin = pool.get(name);
   if (!origin) return undefined;
   try {
-    const response = await sendTo(origin, pool.isChoice, signal, send);
+    const response = await sendTo(origin, signal, send);
     const { status } = response;
     if (status === 502 || isUntaken(status)) origin.failed();
     // Not marked as away for a 503: a client can bring some of those about.
@@ -66,13 +66,12 @@ class NotTaken extends Error {
 }
 
 /**
- * `mayRepeat`: where a connection fails at once, asks the origin whether it is there. If so, the server had just closed the
- * connection, or the network had, and its prompt cache is worth a second try; if not, the origin is marked as away. What it
- * had for longer may be what broke it: that is not sent again, and to nobody else.
+ * Where a connection fails at once, asks the origin whether it is there. If so, the server had just closed the connection, or
+ * the network had, and the request is sent once more: a generation that had begun has ended with its connection. If not, the
+ * origin is marked as away. What it had for longer may be what broke it: that is not sent again, and to nobody else.
  */
 async function sendTo(
   origin: PooledOrigin,
-  mayRepeat: boolean,
   signal: AbortSignal,
   send: (origin: OriginConfig) => Promise<Response>,
 ): Promise<Response> {
@@ -80,7 +79,7 @@ async function sendTo(
   try {
     return await send(origin.config);
   } catch (error) {
-    if (!mayRepeat || signal.aborted || !(error instanceof ApiError)) throw error;
+    if (signal.aborted || !(error instanceof ApiError)) throw error;
     // Without a cause no connection failed: something answered in the origin's place, or it rejected our key.
     if (error.cause === undefined) origin.failed();
     else if (Date.now() - startedAt > STALE_CONNECTION_MS) throw error;

@@ -3,7 +3,7 @@
  * byte. The origin is not trusted with the client: of its headers only those listed go on, and it sends nobody elsewhere.
  */
 import { ApiError } from "../errors.ts";
-import { originUnreachable, STALE_CONNECTION_MS, unauthorized } from "./origin.ts";
+import { originUnreachable, unauthorized } from "./origin.ts";
 import type { OriginConfig } from "./origins-config.ts";
 import { fetchOrigin } from "./transport.ts";
 
@@ -72,25 +72,12 @@ function passedHeaders(headers: Headers): Headers {
   return passed;
 }
 
-/**
- * Sends the request, a GET or HEAD once more if the connection fails at once. A POST never (in-turn.ts has what several
- * origins do): llama-server may have read it whole, and the runtime reports that like a pooled connection that was just
- * closed. The second is rare (1 in 14,400 POSTs measured at 100 to 300 per second, docs/protocol.md) and the SDKs repeat a
- * 502 by themselves; a prompt that kills the server would do so again.
- */
 async function fetchAnswer(
   origin: OriginConfig,
   path: string,
   init: RequestInit & { headers: Headers },
 ): Promise<Response> {
-  const isIdempotent = init.method === "GET" || init.method === "HEAD";
   const startedAt = Date.now();
-  try {
-    return await fetchOrigin(origin, path, init);
-  } catch (cause) {
-    const isStale = isIdempotent && Date.now() - startedAt < STALE_CONNECTION_MS && !init.signal?.aborted;
-    if (!isStale) throw notReached(cause, init, startedAt);
-  }
   try {
     return await fetchOrigin(origin, path, init);
   } catch (cause) {
