@@ -55,7 +55,13 @@ app.use(
       "Last-Event-ID",
       "*",
     ],
-    exposeHeaders: [SESSION_HEADER, ORIGIN_HEADER, SHOULD_RETRY_HEADER, "Retry-After", ...RATE_LIMIT_HEADERS],
+    exposeHeaders: [
+      SESSION_HEADER,
+      ORIGIN_HEADER,
+      SHOULD_RETRY_HEADER,
+      "Retry-After",
+      ...Object.values(RATE_LIMIT_HEADERS),
+    ],
     maxAge: 86_400,
   }),
 );

@@ -70,6 +70,19 @@ export function internalError(error: unknown): ApiError {
   return new ApiError(500, "server_error", "Internal error; see the gateway's log");
 }
 
+export function originUnreachable(cause: unknown): ApiError {
+  return new ApiError(502, "origin_unreachable", "The gateway cannot reach the llama-server behind it", { cause });
+}
+
+export function modelNotFound(model: string | undefined): ApiError {
+  return badRequest(`model '${model}' not found`);
+}
+
+/** llama-server's words, which the client knows this answer by. */
+export function offsetLost(): ApiError {
+  return badRequest("Stream offset lost, please restart");
+}
+
 /** A GET finds nothing: nothing is said of whether there ever was something. */
 export function unknownSession(): ApiError {
   return notFound("No session of this conversation: it is unknown, expired or stopped");

@@ -21,11 +21,11 @@ export const SHOULD_RETRY_HEADER = "X-Should-Retry";
 export const STOPPED_COMMENT = "holdfast end=stopped";
 
 /** OpenAI's: a limit of requests per minute, what is left of it, and when all of it is there again. */
-export const RATE_LIMIT_HEADERS = [
-  "x-ratelimit-limit-requests",
-  "x-ratelimit-remaining-requests",
-  "x-ratelimit-reset-requests",
-] as const;
+export const RATE_LIMIT_HEADERS = {
+  limit: "x-ratelimit-limit-requests",
+  remaining: "x-ratelimit-remaining-requests",
+  reset: "x-ratelimit-reset-requests",
+} as const;
 
 export const EVENT_STREAM = "text/event-stream";
 export const JSON_TYPE = "application/json; charset=utf-8";

@@ -2,12 +2,8 @@
  * Server-sent events as bytes: where events end, and the frames that the gateway adds. Nothing here parses an event on
  * the way through; only the last one is looked at, once, when the origin has ended (families.ts).
  */
-import { STOPPED_COMMENT } from "./protocol.ts";
-
 /** What llama-server sends when a stream is silent: a comment, 3 bytes. */
 export const PING = new TextEncoder().encode(":\n\n");
-/** The last thing readers of a stopped session see. */
-export const STOPPED_FRAME = new TextEncoder().encode(`: ${STOPPED_COMMENT}\n\n`);
 
 const LF = 10;
 const CR = 13;

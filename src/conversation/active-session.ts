@@ -1,5 +1,5 @@
 /** A session with what belongs to it in its object. */
-import type { Slot } from "./log/keys.ts";
+import type { Slot } from "./log/row-keys.ts";
 import type { Producer } from "./producer/producer.ts";
 import type { Session } from "./session/session.ts";
 import type { SessionState } from "./session/session-state.ts";

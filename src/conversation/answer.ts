@@ -1,5 +1,5 @@
 /** A session as an HTTP answer: the stream from an offset, the finished JSON, or why there is neither. */
-import { ApiError, badRequest, type ErrorBody, errorResponse, fenced, unknownSession } from "../errors.ts";
+import { ApiError, badRequest, type ErrorBody, errorResponse, fenced, offsetLost, unknownSession } from "../errors.ts";
 import { EVENT_STREAM, JSON_TYPE, ORIGIN_HEADER, SESSION_HEADER } from "../protocol.ts";
 import { isReplacedAt } from "./join.ts";
 import type { ReplayRequest } from "./messages.ts";
@@ -93,7 +93,7 @@ function checkReadable(session: Session, from: number): void {
     if (state.error) throw new ApiError(state.error.code, state.error.type, state.error.message);
   }
   const offset = session.bodyStart + from;
-  if (offset < session.log.start || session.hasLost(offset)) throw badRequest("Stream offset lost, please restart");
+  if (offset < session.log.start || session.hasLost(offset)) throw offsetLost();
 }
 
 /** The last one answers. */

@@ -1,7 +1,7 @@
 /**
  * The Durable Object of one conversation of one tenant: it holds at most one live session, keeps it alive when no client
  * is there, and answers replay, stop and lookup. Only this class holds `ctx`. What follows what is decided elsewhere
- * (succession.ts, join.ts, expiry.ts, producer/phase.ts); here it is done.
+ * (succession.ts, join.ts, alarm.ts, producer/phase.ts); here it is done.
  */
 import { DurableObject } from "cloudflare:workers";
 import { systemClock } from "../clock.ts";
@@ -12,11 +12,11 @@ import { type LookupRow, lookupMatches } from "../protocol.ts";
 import { storageOf } from "../storage/object-storage.ts";
 import type { Standing } from "../tenant/messages.ts";
 import type { ActiveSession } from "./active-session.ts";
+import { isExpired, nextAlarm } from "./alarm.ts";
 import { opening, refusalError, replay } from "./answer.ts";
-import { isExpired, nextAlarm } from "./expiry.ts";
 import { asReplaced, joins, remember } from "./join.ts";
 import { decode, type StartRequest, type StopAnswer, type StopRequest } from "./messages.ts";
-import { failureCode, failureError, type SessionFailure } from "./producer/failures.ts";
+import { failureCode, failureError, type SessionFailure } from "./producer/failure-messages.ts";
 import type { Verdict } from "./producer/phase.ts";
 import { StorageVersionError } from "./records.ts";
 import { lookupRow } from "./session/lookup-row.ts";

@@ -1,6 +1,6 @@
 /**
  * The records of a conversation's sessions, and the requests that are not answered yet: the only SQL on keys below 0 of the
- * conversation's table, `log` (see log/keys.ts), which is made here. One table, because a table costs two rows written
+ * conversation's table, `log` (see log/row-keys.ts), which is made here. One table, because a table costs two rows written
  * before it holds anything: as much as ten seconds of an answer.
  *
  *   key                  record           origin_bytes    data
@@ -25,7 +25,7 @@
  */
 
 import type { Sql } from "../storage/sql.ts";
-import { partKey, partKeys, recordKey, type Slot } from "./log/keys.ts";
+import { partKey, partKeys, recordKey, type Slot } from "./log/row-keys.ts";
 
 /** A row holds 2 MB at most on Cloudflare. */
 const PART_BYTES = 1_000_000;

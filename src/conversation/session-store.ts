@@ -3,8 +3,8 @@
 import type { Clock } from "../clock.ts";
 import type { LogStorage } from "../storage/sql.ts";
 import { ActiveSession } from "./active-session.ts";
-import type { Slot } from "./log/keys.ts";
 import { ReplayLog } from "./log/replay-log.ts";
+import type { Slot } from "./log/row-keys.ts";
 import type { StartRequest } from "./messages.ts";
 import { Producer } from "./producer/producer.ts";
 import { type Origins, Route } from "./producer/route.ts";

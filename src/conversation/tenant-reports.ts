@@ -7,6 +7,7 @@ import { askTenant } from "../tenant/ask-tenant.ts";
 import type { EndedSession, LiveSession, SessionUsage, Standing, StruckSession } from "../tenant/messages.ts";
 import { type Dataset, report } from "../tenant/session-line.ts";
 import { USAGE_HEAD_BYTES, USAGE_TAIL_BYTES, usageOf } from "../tenant/usage-of.ts";
+import { expiryOf } from "./alarm.ts";
 import { lookupRow } from "./session/lookup-row.ts";
 import type { Session } from "./session/session.ts";
 import { endOf } from "./session/session-state.ts";
@@ -155,9 +156,8 @@ export class TenantReports {
 
 /** Of a session that is live there is no row to keep. */
 function rowAndExpiry(current: Session | undefined, ttlMs: number): { row?: LookupRow; expiresAt?: number } {
-  const state = current?.record.state;
-  if (!current || current.isLive || !state || !("at" in state)) return {};
-  return { row: lookupRow(current), expiresAt: state.at + ttlMs };
+  const expiresAt = current && expiryOf(current.record.state, ttlMs);
+  return current && expiresAt !== undefined ? { row: lookupRow(current), expiresAt } : {};
 }
 
 function endsOf({ log, bodyStart, isEventStream }: Session) {

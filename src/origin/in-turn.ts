@@ -2,7 +2,7 @@
  * A request that the gateway keeps nothing of, to the origins that may answer it, one after the other until one does. Safe to
  * send again: with its connection a generation at the origin before has ended, and no byte of an answer was passed on.
  */
-import { ApiError } from "../errors.ts";
+import { ApiError, modelNotFound } from "../errors.ts";
 import { ORIGIN_HEADER } from "../protocol.ts";
 import type { Question } from "./choose.ts";
 import { isUntaken, STALE_CONNECTION_MS } from "./origin.ts";
@@ -29,7 +29,7 @@ export async function inTurn(
     response.headers.set(ORIGIN_HEADER, names.slice(0, i + 1).join(", "));
     return response;
   }
-  throw new ApiError(400, "invalid_request_error", `model '${question.model}' not found`);
+  throw modelNotFound(question.model);
 }
 
 /** `undefined`: another origin may answer. */

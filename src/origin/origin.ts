@@ -5,7 +5,7 @@
  * What stands between us and the server (a tunnel, an ingress, a captive portal) may answer in its place. Only what has
  * llama-server's own shape counts as its word; all else says that it was not reached.
  */
-import { ApiError } from "../errors.ts";
+import { ApiError, originUnreachable } from "../errors.ts";
 import { CONVERSATION_HEADER, EVENT_STREAM, LOOKUP_PATH, STREAM_PATH } from "../protocol.ts";
 import { isOwnError, readAtMost } from "./origin-answer.ts";
 import type { OriginConfig } from "./origins-config.ts";
@@ -236,8 +236,4 @@ function keyRejected(): ApiError {
   const message =
     "The llama-server behind the gateway rejected the gateway's key (set --origin-key or ORIGIN_API_KEY to its --api-key)";
   return new ApiError(502, "origin_unreachable", message);
-}
-
-export function originUnreachable(cause: unknown): ApiError {
-  return new ApiError(502, "origin_unreachable", "The gateway cannot reach the llama-server behind it", { cause });
 }

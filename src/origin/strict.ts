@@ -2,8 +2,8 @@
  * The strict path's call of a llama-server: the request as the client sent it, the answer as the origin gave it, byte for
  * byte. The origin is not trusted with the client: of its headers only those listed go on, and it sends nobody elsewhere.
  */
-import { ApiError } from "../errors.ts";
-import { originUnreachable, unauthorized } from "./origin.ts";
+import { ApiError, originUnreachable } from "../errors.ts";
+import { unauthorized } from "./origin.ts";
 import type { OriginConfig } from "./origins-config.ts";
 import { fetchOrigin } from "./transport.ts";
 

@@ -1,6 +1,6 @@
-/** llama.cpp's own web UI, as the origin serves it: its files, asked for with the gateway's key, and kept by browsers. */
-import { ApiError } from "../errors.ts";
-import { originUnreachable, unauthorized } from "./origin.ts";
+/** llama.cpp's own web UI, as the origin serves it (routes/page.ts has its routes): its files, asked for with the gateway's key, and kept by browsers. */
+import { ApiError, originUnreachable } from "../errors.ts";
+import { unauthorized } from "./origin.ts";
 import type { OriginConfig } from "./origins-config.ts";
 import { poolOf } from "./pool.ts";
 import { fetchOrigin } from "./transport.ts";

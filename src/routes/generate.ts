@@ -4,18 +4,14 @@ import type { AppEnv } from "../context.ts";
 import { encodeStart } from "../conversation/messages.ts";
 import { badRequest, notFound } from "../errors.ts";
 import { FAMILIES, familyOf } from "../families.ts";
-import {
-  CONVERSATION_HEADER,
-  conversationOf,
-  IDEMPOTENCY_HEADER,
-  MAX_IDEMPOTENCY_KEY_LENGTH,
-  RETRY_COUNT_HEADER,
-} from "../protocol.ts";
+import { CONVERSATION_HEADER, conversationOf, RETRY_COUNT_HEADER } from "../protocol.ts";
 import { type JsonRange, readRequestFields } from "../request/body-fields.ts";
 import type { Admission } from "../tenant/admission.ts";
-import { admit, answerStrictly, withHeaders } from "./admit.ts";
+import { admit, withHeaders } from "./admit.ts";
 import { checkConversationId } from "./conversation-id.ts";
 import { conversationStub } from "./conversation-stub.ts";
+import { idempotencyKeyOf } from "./idempotency-key.ts";
+import { answerStrictly } from "./strict.ts";
 import { withBody } from "./with-body.ts";
 
 /** The handler of this route at the origin. */
@@ -48,15 +44,6 @@ async function start(c: Context<AppEnv>, path: string, id: string, admission: Ad
     admission.handOver();
     return withHeaders(await conversationStub(c, id).fetch(encodeStart(request, body)), limitHeaders);
   });
-}
-
-/** An empty key is none: clients send one for a setting that is not set. */
-function idempotencyKeyOf(headers: Headers): string | undefined {
-  const key = headers.get(IDEMPOTENCY_HEADER) ?? "";
-  if (key.length > MAX_IDEMPOTENCY_KEY_LENGTH) {
-    throw badRequest(`Idempotency-Key has ${key.length} characters; the limit is ${MAX_IDEMPOTENCY_KEY_LENGTH}`);
-  }
-  return key || undefined;
 }
 
 /**

@@ -1,7 +1,7 @@
 /** GET /v1/models: the origin's own list; of several origins all that they have, each row saying whose it is. */
 import type { Context } from "hono";
 import type { AppEnv } from "../context.ts";
-import { originUnreachable } from "../origin/origin.ts";
+import { originUnreachable } from "../errors.ts";
 import { poolOf } from "../origin/pool.ts";
 import { passthrough } from "./passthrough.ts";
 

@@ -1,12 +1,9 @@
-/** The strict path: the request goes to the origin, its answer comes back byte for byte, nothing is stored. */
+/** The routes that are passed through to the origin: which they are, and which the owner opens. */
 import type { Context } from "hono";
 import type { AppEnv } from "../context.ts";
 import { ApiError, notFound } from "../errors.ts";
-import { inTurn } from "../origin/in-turn.ts";
-import { poolOf } from "../origin/pool.ts";
-import { forward } from "../origin/strict.ts";
 import { urlOf } from "../request/url.ts";
-import { questionOf } from "./question.ts";
+import { forwarded } from "./strict.ts";
 import { withBody } from "./with-body.ts";
 
 /**
@@ -39,25 +36,10 @@ export const PASSTHROUGH_ROUTES: readonly (readonly [method: "GET" | "POST", pat
 /** What llama-server itself keeps closed unless it was started with them, and says so. */
 const FEATURE_PATHS: ReadonlySet<string> = new Set(["/tools", "/cors-proxy"]);
 
-/** For a pool of one origin, which nothing of the request can change. */
-const NO_CHOICE = { model: undefined, key: "" };
-
 /** Sends the request to the origin's `path`, which is the one that was matched. */
 export async function passthrough(c: Context<AppEnv>, path: string): Promise<Response> {
   // llama-server reads the whole body before it does anything, so nothing is gained by handing it on in pieces.
   return await withBody(c, (body) => forwarded(c, path, body));
-}
-
-export async function forwarded(c: Context<AppEnv>, path: string, read: Uint8Array): Promise<Response> {
-  const pool = poolOf(c.get("config").origins);
-  const request = c.req.raw;
-  const { method, headers, signal } = request;
-  // llama-server reads a body of GET or HEAD, and looks at none; the Fetch standard has no such body to send.
-  const body = method === "GET" || method === "HEAD" || read.length === 0 ? undefined : read;
-  const url = urlOf(request);
-  const strict = { method, path: path + url.search, headers, body, signal };
-  const question = pool.isChoice ? await questionOf(url, headers, body) : NO_CHOICE;
-  return await inTurn(pool, question, signal, (origin) => forward(origin, strict));
 }
 
 /** A route that is closed unless the owner's configuration names it. */

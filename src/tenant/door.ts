@@ -12,6 +12,7 @@ import { configOf } from "../config.ts";
 import { ApiError } from "../errors.ts";
 import { Admission, type AdmissionHost } from "./admission.ts";
 import { askTenant, TenantSilent } from "./ask-tenant.ts";
+import { holdsAt } from "./key-registry.ts";
 import {
   type AdmitAnswer,
   type AdmitRequest,
@@ -78,7 +79,7 @@ export class Door {
     const known = this.#keys.find(keyHash, Date.now(), maxAgeMs)?.answer;
     const key = known ?? (await this.#ask(caller, (tenant) => tenant.keyOf(keyHash)));
     if (!known) this.#keys.set(keyHash, key, Date.now());
-    if (!key.isKnown || (key.expiresAt ?? Number.POSITIVE_INFINITY) <= Date.now()) throw invalidKey();
+    if (!key.isKnown || !holdsAt(key, Date.now())) throw invalidKey();
     if (key.scopes.includes(scope)) return;
     throw new ApiError(403, "permission_error", `Key "${key.name}" may ${key.scopes.join(", ")}, not ${scope}`);
   }

@@ -63,7 +63,7 @@ export class KeyRegistry {
   /** The entry of a key that holds now; removed and expired ones are nobody's. */
   find(hash: string, now: number): IssuedKeyEntry | undefined {
     const entry = this.#keys.get(hash);
-    return entry && (entry.expiresAt ?? Number.POSITIVE_INFINITY) > now ? entry : undefined;
+    return entry && holdsAt(entry, now) ? entry : undefined;
   }
 
   add(entry: IssuedKeyEntry): void {
@@ -109,6 +109,11 @@ export class KeyRegistry {
       JSON.stringify(limits),
     );
   }
+}
+
+/** Whether the key has not expired. */
+export function holdsAt({ expiresAt }: { readonly expiresAt?: number | undefined }, now: number): boolean {
+  return expiresAt === undefined || expiresAt > now;
 }
 
 export function keyAnswer(entry: IssuedKeyEntry | undefined): KeyAnswer {

@@ -5,6 +5,7 @@
  * Nothing is written before there is something to keep: the tables come with the first key, limit or session.
  */
 import type { Sql } from "../storage/sql.ts";
+import { Requests } from "./accepted-requests.ts";
 import { ConversationIndex } from "./conversation-index.ts";
 import { DAY_MS, type IssuedKeyEntry, KeyRegistry, keyAnswer } from "./key-registry.ts";
 import { countSlots, Leases, slotOf } from "./leases.ts";
@@ -24,7 +25,6 @@ import {
   type Standing,
   type StruckSession,
 } from "./messages.ts";
-import { Requests } from "./requests.ts";
 import { createTables, hasTables, readMeta, writeMeta } from "./schema.ts";
 import { storedLimits } from "./stored-json.ts";
 import { USAGE_DAYS, UsageRows } from "./usage.ts";

@@ -1,5 +1,5 @@
 /** What the owner sees of a tenant, and changes: keys and limits. */
-import { keyEntry, MAX_KEYS } from "./key-registry.ts";
+import { holdsAt, keyEntry, MAX_KEYS } from "./key-registry.ts";
 import type { Ledger } from "./ledger.ts";
 import { parseLimits } from "./limits.ts";
 import type { NewKey, OrderAnswer, TenantEntry } from "./messages.ts";
@@ -11,7 +11,7 @@ export function entryOf({ tenant, limits, keys, index }: Ledger): TenantEntry {
 /** An expired key makes room for one of the same name. */
 export function addKey(ledger: Ledger, { hash, name, scopes, expiresAt, limits }: NewKey): OrderAnswer {
   const known = ledger.keys.named(name);
-  if (known && (known.expiresAt ?? Number.POSITIVE_INFINITY) > ledger.now) return { problem: "exists" };
+  if (known && holdsAt(known, ledger.now)) return { problem: "exists" };
   if (!known && ledger.keys.count >= MAX_KEYS) return { problem: "too_many" };
   if (known) ledger.keys.remove(known);
   ledger.keysToWrite.add({ hash, name, createdAt: ledger.now, usedDay: undefined, expiresAt, scopes, limits });

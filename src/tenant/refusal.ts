@@ -1,5 +1,6 @@
 /** What a limit of the owner's says to a client: llama-server's error shape, and when trying again makes sense. */
 import { ApiError, type ErrorType } from "../errors.ts";
+import { RATE_LIMIT_HEADERS } from "../protocol.ts";
 import { matchesGlob } from "./limits.ts";
 import type { BodyLimits, Refusal, RequestsLeft } from "./messages.ts";
 
@@ -41,8 +42,8 @@ export function bodyRefusal(
 export function rateLimitHeaders({ limit, remaining, resetMs }: RequestsLeft): Record<string, string> {
   const ms = Math.max(0, Math.ceil(resetMs));
   return {
-    "x-ratelimit-limit-requests": String(limit),
-    "x-ratelimit-remaining-requests": String(remaining),
-    "x-ratelimit-reset-requests": ms < 1_000 ? `${ms}ms` : `${Math.ceil(ms / 1_000)}s`,
+    [RATE_LIMIT_HEADERS.limit]: String(limit),
+    [RATE_LIMIT_HEADERS.remaining]: String(remaining),
+    [RATE_LIMIT_HEADERS.reset]: ms < 1_000 ? `${ms}ms` : `${Math.ceil(ms / 1_000)}s`,
   };
 }

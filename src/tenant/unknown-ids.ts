@@ -3,7 +3,7 @@
  * memory; a tenant that asked for many is made to ask its index first. Counted per isolate: a guard, not a limit.
  */
 const WINDOW_MS = 10_000;
-const MANY = 100;
+const MANY_UNKNOWN_IDS = 100;
 /** Tenants counted at a time; each has shown a key. */
 const MAX_TENANTS = 1_000;
 
@@ -20,9 +20,9 @@ export class UnknownIds {
     this.#counts.set(tenant, { since: now, count: 1 });
   }
 
-  /** More than MANY within a window, the one that is running or the one before. */
+  /** More than MANY_UNKNOWN_IDS within a window, the one that is running or the one before. */
   areMany(tenant: string, now: number): boolean {
     const known = this.#counts.get(tenant);
-    return known !== undefined && known.count >= MANY && now - known.since < 2 * WINDOW_MS;
+    return known !== undefined && known.count >= MANY_UNKNOWN_IDS && now - known.since < 2 * WINDOW_MS;
   }
 }

@@ -169,7 +169,9 @@ export class OddOrigin {
     } else if (hasNone || (kind === "forget" && http.method === "GET")) {
       sendJson(response, 404, errorOf(404, "File Not Found"));
     } else if (http.method === "POST") {
-      response.end(JSON.stringify([{ conversation_id: id, is_done: false, total_bytes: 1 }]));
+      // Of bytes that never came the gateway would think that the network had lost them.
+      const total_bytes = Math.min(1, known.script.cutAt);
+      response.end(JSON.stringify([{ conversation_id: id, is_done: false, total_bytes }]));
     } else if (kind === "ingressReplay") {
       sendHtml(response, [200, 403, 404][events % 3] ?? 200);
     } else {

@@ -1,7 +1,7 @@
 /** The flushed bytes of one log, in rows of the conversation's table: the only SQL on keys from 0 up. See keys.ts. */
 
 import type { Sql } from "../../storage/sql.ts";
-import { logKey, logKeys, offsetOf, type Slot } from "./keys.ts";
+import { logKey, logKeys, offsetOf, type Slot } from "./row-keys.ts";
 
 /** Rows of slow answers are small, those of pings tiny: at most this many are looked at in one turn. */
 const READ_ROWS = 256;

@@ -9,6 +9,8 @@
  * I4: `start` ≤ flushed ≤ `end`, `visibleEnd` ≤ `end`; all that is not flushed is in memory. I5: bytes at an offset never
  * change; dropping old bytes never renumbers newer ones. `start` and `end` only grow.
  *
+ * Flushed here when a row's worth has come, and by the session when some seconds have passed.
+ *
  * Two kinds of bytes come in. Origin bytes may be seen before they are flushed: after a crash the origin sends them
  * again, to the same offsets. Frames of the gateway (pings, error events) exist nowhere else, so no reader sees one before
  * it is synced; else every offset behind a lost one would be wrong. Nor does a reader see the first byte of an answer
@@ -18,9 +20,9 @@ import { lastEventEnd } from "../../sse.ts";
 import type { LogStorage } from "../../storage/sql.ts";
 import { Barrier } from "./barrier.ts";
 import { type CacheBudget, isolateCache } from "./cache-budget.ts";
-import type { Slot } from "./keys.ts";
 import { type LogRow, LogRows } from "./log-rows.ts";
 import { RecentBytes } from "./recent-bytes.ts";
+import type { Slot } from "./row-keys.ts";
 
 /** Large rows replay 100 times faster than a row per event (platform notes, B.4). */
 const MAX_ROW_BYTES = 65_536;

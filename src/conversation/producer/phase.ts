@@ -18,7 +18,7 @@
  * failed at once.
  */
 import type { StartFailure } from "../session/session-state.ts";
-import type { Failure } from "./failures.ts";
+import type { Failure } from "./failure-messages.ts";
 
 /** Why the producer looks for the session at the origin. */
 export type Cause =

@@ -2,7 +2,7 @@
  * Where the request of one session goes. Each call goes to the session's origin, whichever that is at the time; the record
  * says which, so that a restart finds it again. Chooses the first one, and the next where one does not take the request.
  */
-import { ApiError } from "../../errors.ts";
+import { type ApiError, modelNotFound } from "../../errors.ts";
 import type { Attachment, Opening, OriginCalls, OriginSession } from "../../origin/origin.ts";
 import type { Session } from "../session/session.ts";
 
@@ -41,7 +41,7 @@ export class Route implements Omit<OriginCalls, "stop"> {
     if (!this.#origins.isKnown) await this.#origins.learn();
     const { model } = this.#session.record;
     const [first] = this.#ranking;
-    if (first === undefined) return new ApiError(400, "invalid_request_error", `model '${model}' not found`);
+    if (first === undefined) return modelNotFound(model);
     if (this.#session.isLive) this.#session.assign(first);
     return undefined;
   }

@@ -1,7 +1,9 @@
 /** The last thing that readers see of a session that the origin did not complete. */
 import type { ErrorBody } from "../../errors.ts";
 import { ERROR_EVENTS, type RouteFamily } from "../../families.ts";
-import { STOPPED_FRAME } from "../../sse.ts";
+import { STOPPED_COMMENT } from "../../protocol.ts";
+
+const STOPPED_FRAME = new TextEncoder().encode(`: ${STOPPED_COMMENT}\n\n`);
 
 export function endFrame(family: RouteFamily, ending: ErrorBody | "stopped", isAtBoundary: boolean): Uint8Array {
   if (ending === "stopped") return STOPPED_FRAME;

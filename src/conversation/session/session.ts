@@ -31,7 +31,7 @@ import {
 } from "./session-state.ts";
 
 /** How long origin bytes may stay in memory only: what a crash makes the origin send again, against a row's price. */
-const FLUSH_AFTER_MS = 5_000;
+const LOG_FLUSH_AFTER_MS = 5_000;
 
 /** What a session needs of its owner. */
 export interface SessionHost {
@@ -115,7 +115,7 @@ export class Session {
     this.#isAtBoundary = endsWithEvent;
     const now = this.#clock.now();
     this.#keepalive.grew(now);
-    if (this.log.hasUnflushed) this.#cancelFlush ??= this.#clock.after(FLUSH_AFTER_MS, () => this.#flush());
+    if (this.log.hasUnflushed) this.#cancelFlush ??= this.#clock.after(LOG_FLUSH_AFTER_MS, () => this.#flush());
     this.audience.notify(now);
   }
 

@@ -1,7 +1,7 @@
 /** A storage that the gateway at f3dd977 wrote, before storage carried a version. */
 import { describe, expect, it } from "vitest";
 import type { ActiveSession } from "../../../src/conversation/active-session.ts";
-import { failureCode, failureError } from "../../../src/conversation/producer/failures.ts";
+import { failureCode, failureError } from "../../../src/conversation/producer/failure-messages.ts";
 import { StorageVersionError } from "../../../src/conversation/records.ts";
 import { SessionStore } from "../../../src/conversation/session-store.ts";
 import { oldAnswer, oldDump } from "../../support/old-storage.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Slot } from "../../../src/conversation/log/keys.ts";
 import { LogRows } from "../../../src/conversation/log/log-rows.ts";
+import type { Slot } from "../../../src/conversation/log/row-keys.ts";
 import { Records } from "../../../src/conversation/records.ts";
 import { concat, noiseBytes } from "../support/bytes.ts";
 import { NodeStorage } from "../support/node-storage.ts";

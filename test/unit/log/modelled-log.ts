@@ -4,8 +4,8 @@
  */
 import { expect } from "vitest";
 import { CacheBudget } from "../../../src/conversation/log/cache-budget.ts";
-import type { Slot } from "../../../src/conversation/log/keys.ts";
 import { OffsetLostError, ReplayLog } from "../../../src/conversation/log/replay-log.ts";
+import type { Slot } from "../../../src/conversation/log/row-keys.ts";
 import { Records } from "../../../src/conversation/records.ts";
 import { concat, expectBytes, noiseBytes } from "../support/bytes.ts";
 import { NodeStorage } from "../support/node-storage.ts";

@@ -1,7 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { ApiError } from "../../../src/errors.ts";
+import { ApiError, originUnreachable } from "../../../src/errors.ts";
 import { inTurn } from "../../../src/origin/in-turn.ts";
-import { originUnreachable } from "../../../src/origin/origin.ts";
 import { OriginPool } from "../../../src/origin/pool.ts";
 import { OriginServer } from "../support/origin-servers.ts";
 import { SimulatedClock } from "../support/simulated-clock.ts";

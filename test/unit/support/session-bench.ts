@@ -1,7 +1,7 @@
 /** A session on a storage, as its object holds one, and clients that read it. */
 import type { Clock } from "../../../src/clock.ts";
-import type { Slot } from "../../../src/conversation/log/keys.ts";
 import { ReplayLog } from "../../../src/conversation/log/replay-log.ts";
+import type { Slot } from "../../../src/conversation/log/row-keys.ts";
 import { Records } from "../../../src/conversation/records.ts";
 import { readFrom } from "../../../src/conversation/session/reader.ts";
 import { Session } from "../../../src/conversation/session/session.ts";

@@ -1,4 +1,4 @@
-/** Why an answer was not completed, and what its readers are told. */
+/** What readers are told of an answer that was not completed. Why it was not, phase.ts and watchdog.ts decide. */
 import type { ErrorBody } from "../../errors.ts";
 import type { FailureCode } from "../../protocol.ts";
 import type { ProducerLimits } from "./watchdog.ts";

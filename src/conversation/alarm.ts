@@ -4,10 +4,15 @@ import { isLive, type SessionState } from "./session/session-state.ts";
 
 /** I8: the next heartbeat of a live session, the expiry of an ended one. */
 export function nextAlarm(state: SessionState, now: number, ttlMs: number): number {
-  return isLive(state) ? now + HEARTBEAT_MS : state.at + ttlMs;
+  return expiryOf(state, ttlMs) ?? now + HEARTBEAT_MS;
+}
+
+/** `undefined` while the session is live: that does not expire. */
+export function expiryOf(state: SessionState, ttlMs: number): number | undefined {
+  return isLive(state) ? undefined : state.at + ttlMs;
 }
 
 /** A live session does not expire. */
 export function isExpired(state: SessionState, now: number, ttlMs: number): boolean {
-  return !isLive(state) && state.at + ttlMs <= now;
+  return (expiryOf(state, ttlMs) ?? Number.POSITIVE_INFINITY) <= now;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { logKey, logKeys, offsetOf, partKeys, recordKey } from "../../../src/conversation/log/keys.ts";
+import { logKey, logKeys, offsetOf, partKeys, recordKey } from "../../../src/conversation/log/row-keys.ts";
 
 describe("keys", () => {
   it("are those that storage already holds", () => {

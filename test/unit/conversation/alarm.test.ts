@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { isExpired, nextAlarm } from "../../../src/conversation/expiry.ts";
+import { isExpired, nextAlarm } from "../../../src/conversation/alarm.ts";
 import type { SessionState } from "../../../src/conversation/session/session-state.ts";
 import { ApiError } from "../../../src/errors.ts";
 import { EVENTS, endedState } from "../support/records.ts";
