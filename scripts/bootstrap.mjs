@@ -114,7 +114,7 @@ function releaseInstallLock() {
 }
 
 async function npmCi() {
-  console.error("holdfast: installing the pinned tools into node_modules (npm ci); once, takes one to two minutes …");
+  console.error("holdfast: installing the pinned tools into node_modules (npm ci), once: some 250 MB to download …");
   rmSync(installedLock, { force: true });
   const install = npm("ci", ...INSTALL_FLAGS);
   const progress = setInterval(() => console.error(`holdfast: ${progressLine()}`), PROGRESS_MS);

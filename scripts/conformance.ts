@@ -6,8 +6,9 @@ import { TOPICS } from "../test/conformance/rules.ts";
 import type { Target } from "../test/conformance/target.ts";
 import { type SendOptions, send } from "../test/support/http.ts";
 import { exitCode, fail, misused, onEnd, readOptions } from "../tools/command-line.ts";
+import { INVOCATION } from "../tools/invocation.ts";
 
-const HELP = `Usage: conformance --url URL [options]
+const HELP = `Usage: ${INVOCATION.conformance} --url URL [options]
 
 Runs the rules of resumable streams against a server: Holdfast, llama-server, or another one that claims the protocol.
 Nobody else should use it meanwhile. Prints a line per rule; the exit code is 0 when those that were run hold, 1 when not,
@@ -23,7 +24,7 @@ if it sends Holdfast-Session, else to llama-server's.
   --only WORDS       the rules whose names have these words in them
   --help             this text
 `;
-const HINT = "--help shows the options.";
+const HINT = `${INVOCATION.conformance} --help shows the options.`;
 const REACHED_WITHIN_MS = 10_000;
 /** A cold model. */
 const FIRST_ANSWER_MS = 120_000;
