@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { startDemoOrigin } from "../../demo/origin.ts";
+import { ROOT } from "../../tools/bundle.ts";
 import { freePort } from "../../tools/ports.ts";
 import { within } from "../../tools/wait.ts";
 import { TOPICS } from "../conformance/rules.ts";
@@ -153,6 +154,26 @@ describe("the package's command", () => {
       expect(await within(nobody.exited, "its end")).toBe(2);
       expect(nobody.stderr).toMatch(/^holdfast: No server answers on .*ECONNREFUSED/);
     });
+  });
+
+  it("is what examples/Containerfile installs, as a user that is not root, and starts on the folder of its volume", async () => {
+    const storage = join(await emptyHome(), "data");
+    const steps = (await readFile(join(ROOT, "examples/Containerfile"), "utf8")).split("\n");
+    const tarball = (await readdir(folder)).find((name) => name.endsWith(".tgz"));
+    const install = steps.findIndex((step) => step.startsWith("RUN npm install"));
+    expect(steps[install]).toBe(`RUN npm install --no-audit --no-fund ./${tarball}`);
+    expect(steps.indexOf("USER node")).toBeLessThan(install);
+    expect(steps).toContain(`COPY --chown=node:node ${tarball} ./`);
+    const entrypoint = steps.find((step) => step.startsWith("ENTRYPOINT "))?.replace("ENTRYPOINT ", "") ?? "";
+    const volume = steps.find((step) => step.startsWith("VOLUME "))?.replace("VOLUME ", "") ?? "";
+    const [command = "", ...args]: string[] = JSON.parse(entrypoint.replace(volume, storage));
+    const container = new Command(command, [...args, "--port", String(await freePort())], {
+      cwd: folder,
+      env: { HOME: home },
+    });
+    started.push(container);
+    await container.readUntil(READY);
+    expect(await readdir(home)).toEqual(["data"]);
   });
 
   it("says which commands there are when it is given another", async () => {
