@@ -36,7 +36,7 @@ const INSTALL_FLAGS = ["--include=dev", "--include=optional", "--no-audit", "--n
 /** A line of progress at least this often. */
 const PROGRESS_MS = 4_000;
 /** How long the registry may take to answer at all. */
-const REGISTRY_MS = 8_000;
+const REGISTRY_MS = 7_000;
 
 /** The oldest Node that runs .ts files without a flag. */
 const TYPE_STRIPPING = [22, 18];
