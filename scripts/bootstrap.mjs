@@ -36,7 +36,7 @@ const INSTALL_FLAGS = ["--include=dev", "--include=optional", "--no-audit", "--n
 /** A line of progress at least this often. */
 const PROGRESS_MS = 4_000;
 /** How long the registry may take to answer at all. */
-const REGISTRY_MS = 8_000;
+const REGISTRY_MS = 7_000;
 
 /** The oldest Node that runs .ts files without a flag. */
 const TYPE_STRIPPING = [22, 18];
@@ -114,7 +114,7 @@ function releaseInstallLock() {
 }
 
 async function npmCi() {
-  console.error("holdfast: installing the pinned tools into node_modules (npm ci); once, takes one to two minutes …");
+  console.error("holdfast: installing the pinned tools into node_modules (npm ci), once: some 250 MB to download …");
   rmSync(installedLock, { force: true });
   const install = npm("ci", ...INSTALL_FLAGS);
   const progress = setInterval(() => console.error(`holdfast: ${progressLine()}`), PROGRESS_MS);

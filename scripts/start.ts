@@ -151,12 +151,14 @@ async function settings(
   key: string,
 ): Promise<{ vars: Record<string, string>; secrets: Record<string, string> }> {
   const inFile = wranglerVars(await readFile(join(ROOT, "wrangler.toml"), "utf8"));
-  const given: Record<string, string> = Object.fromEntries(
+  const inEnvironment = Object.fromEntries(
     Object.keys(inFile).flatMap((name) => {
       const value = process.env[name];
       return value === undefined || name === "ORIGIN_URL" ? [] : [[name, value]];
     }),
   );
+  // Those of wrangler.toml, as its ORIGIN_URL, are how Cloudflare reaches them.
+  const given: Record<string, string> = { ORIGINS: "", ...inEnvironment };
   if (origins.length > 0) given.ORIGINS = originsSetting(origins, originKey && "ORIGIN_API_KEY");
   const owners = ownersSecrets(storage);
   const gateways = { ...owners, API_KEYS: apiKeys(key), ...(originKey !== undefined && { ORIGIN_API_KEY: originKey }) };

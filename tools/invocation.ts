@@ -3,16 +3,18 @@
  *
  *   a checkout     npm start, npm run key    <checkout>/.holdfast
  *   the package    holdfast, holdfast key    the user's folder for data: npm may delete the package's at any time
+ *   below npx      npx ./FILE.tgz, …         the same folder
  */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { isAbsolute, join } from "node:path";
+import { isAbsolute, join, relative, resolve } from "node:path";
 import { buildBundle, ROOT } from "./bundle.ts";
 
 interface Invocation {
   /** Options go behind it, as in a shell. */
   start: string;
   key: string;
+  conformance: string;
   /** The usual storage folder. */
   storage: string;
   storageInHelp: string;
@@ -30,6 +32,7 @@ export const INVOCATION: Invocation = IS_CHECKOUT
   ? {
       start: "npm start --",
       key: "npm run key --",
+      conformance: "npm run conformance --",
       storage: join(ROOT, ".holdfast"),
       storageInHelp: ".holdfast in this project's folder",
       withoutNpm: {
@@ -38,12 +41,29 @@ export const INVOCATION: Invocation = IS_CHECKOUT
       },
     }
   : {
-      start: "holdfast",
-      key: "holdfast key",
+      start: packageCommand(),
+      key: `${packageCommand()} key`,
+      conformance: `${packageCommand()} conformance`,
       storage: join(dataFolder(process.env.XDG_DATA_HOME), "holdfast"),
       storageInHelp: "$XDG_DATA_HOME/holdfast, else ~/.local/share/holdfast",
       withoutNpm: undefined,
     };
+
+/** npx puts the command on nobody's PATH: whoever called it so has to call it so again. */
+function packageCommand(): string {
+  if (process.env.npm_lifecycle_event !== "npx") return "holdfast";
+  // Where npm wrote down what it installed us from.
+  const folder = join(ROOT, "../..");
+  const manifest = join(folder, "package.json");
+  const { dependencies }: { dependencies?: Record<string, string> } = existsSync(manifest)
+    ? JSON.parse(readFileSync(manifest, "utf8"))
+    : {};
+  const [, file] = /^file:(.*\.tgz)$/.exec(dependencies?.holdfast ?? "") ?? [];
+  if (file === undefined) return "npx holdfast";
+  const path = relative(process.cwd(), resolve(folder, file));
+  // npm takes an absolute path for a command of the shell.
+  return `npx ${path.startsWith("..") ? path : `./${path}`}`;
+}
 
 /** The folder with the Worker's bundle: a checkout builds it, from what the sources are now. */
 export async function workerBundle(storage: string, say: (line: string) => void): Promise<string> {

@@ -51,8 +51,8 @@ export async function writePage(folder: string): Promise<void> {
 }
 
 export async function buildPage(): Promise<PageFile[]> {
-  const bundled = await bundle();
-  const scripts = bundled.filter(({ path }) => !path.endsWith(".map"));
+  const { outputFiles } = await bundle();
+  const scripts = outputFiles.filter(({ path }) => !path.endsWith(".map"));
   const hashed = scripts.map((output) => file(`/page/${nameOf(output)}`, Buffer.from(output.contents), FOR_EVER));
   const icons = await Promise.all(
     ["icon.svg", "icon-192.png", "icon-512.png"].map(async (name) =>
@@ -70,8 +70,14 @@ export function gzippedBytes(files: readonly PageFile[]): number {
   return files.reduce((sum, { body }) => sum + gzipSync(body, { level: 9 }).length, 0);
 }
 
-async function bundle(): Promise<OutputFile[]> {
-  const { outputFiles } = await build({
+/** The modules that the page is made of. */
+export async function pageModules(): Promise<string[]> {
+  const { metafile } = await bundle();
+  return Object.keys(metafile.inputs);
+}
+
+async function bundle() {
+  return await build({
     absWorkingDir: PAGE,
     entryPoints: { app: "main.ts", style: "style/main.css" },
     outdir: PAGE,
@@ -82,9 +88,9 @@ async function bundle(): Promise<OutputFile[]> {
     target: ["es2022", "safari16.4"],
     legalComments: "none",
     write: false,
+    metafile: true,
     logLevel: "silent",
   });
-  return outputFiles;
 }
 
 async function serviceWorker(shell: readonly PageFile[]): Promise<Buffer> {

@@ -3,10 +3,11 @@
  *
  * Everything that a client started is ended by `cleanUp()`, so that a test that failed leaves no slot busy.
  */
+import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { until } from "../../tools/wait.ts";
 import { type Answer, type Exchange, type SendOptions, send } from "../support/http.ts";
-import type { Target } from "../support/target.ts";
+import type { SuiteLimits, Target } from "./target.ts";
 
 export interface Row {
   conversation_id: string;
@@ -28,6 +29,8 @@ export interface PostOptions extends SendOptions {
 
 type Body = Record<string, unknown>;
 
+export const MESSAGES = [{ role: "user", content: "hi" }];
+
 /** A different id for every test, so that no test meets another one's sessions. */
 export function freshId(name = "c"): string {
   return `${name}-${randomUUID().slice(0, 8)}`;
@@ -35,7 +38,7 @@ export function freshId(name = "c"): string {
 
 export class Client {
   readonly target: Target;
-  readonly #key: string;
+  readonly #key: string | undefined;
   readonly #exchanges: Exchange[] = [];
   readonly #ids = new Set<string>();
 
@@ -46,7 +49,7 @@ export class Client {
 
   /** Sends a request with this client's key. A path or a whole URL. */
   send(method: string, path: string, options: SendOptions = {}): Exchange {
-    const headers = { authorization: `Bearer ${this.#key}`, ...options.headers };
+    const headers = { ...bearer(this.#key), ...options.headers };
     const exchange = send(method, new URL(path, this.target.url).href, { ...options, headers });
     this.#exchanges.push(exchange);
     return exchange;
@@ -88,15 +91,33 @@ export class Client {
     return until(async () => (await this.lookup(id)).find((row) => row.is_done), `the session ${id} has ended`, 20_000);
   }
 
-  /** Waits until so many of the origin's slots are busy. */
-  async busySlots(count: number): Promise<void> {
-    await until(async () => (await this.#countBusySlots()) === count, `${count} slots of the origin are busy`);
+  /** Another key's. */
+  other(): Client {
+    return new Client(this.target, this.target.otherKey);
   }
 
-  async #countBusySlots(): Promise<number> {
-    const headers = { authorization: `Bearer ${this.target.originKey}` };
-    const answer = await send("GET", `${this.target.originUrl}/slots`, { headers }).answer;
-    return ((await answer.json()) as Array<{ is_processing: boolean }>).filter((slot) => slot.is_processing).length;
+  /** Waits until so many of the origin's slots are busy. */
+  async busySlots(count: number): Promise<void> {
+    const busy = async () => (await this.slots()).filter((slot) => slot.is_processing).length;
+    await until(async () => (await busy()) === count, `${count} slots of the origin are busy`);
+  }
+
+  /** The origin's. */
+  async slots(): Promise<Array<{ is_processing: boolean }>> {
+    const answer = await this.sendToOrigin("GET", "/slots").answer;
+    return answer.json() as Promise<Array<{ is_processing: boolean }>>;
+  }
+
+  sendToOrigin(method: string, path: string, options: SendOptions = {}): Exchange {
+    const { origin } = this.target;
+    assert.ok(origin, "This needs an origin");
+    return send(method, origin.url + path, { ...options, headers: bearer(origin.apiKey) });
+  }
+
+  /** What is known of servers that were started for this. */
+  get suite(): SuiteLimits {
+    assert.ok(this.target.suite, "This needs the suite's own servers");
+    return this.target.suite;
   }
 
   async cleanUp(): Promise<void> {
@@ -109,30 +130,45 @@ export class Client {
 
   /** A chat answer of a few words. */
   short(more: Body = {}): Body {
-    return { ...chat(12), ...more };
+    return this.#chat(12, more);
   }
 
   /** A chat answer that takes about a third of a second: long enough to leave in the middle of it. */
   unhurried(more: Body = {}): Body {
-    return { ...chat(this.target.originKind === "llama-server" ? 1000 : 60), ...more };
+    return this.#chat(this.target.unhurriedTokens, more);
   }
 
   /** A chat answer that is still going on when the test has seen enough. Whoever asks for it stops it. */
   endless(more: Body = {}): Body {
-    return { ...chat(20_000), ...more };
+    return this.#chat(20_000, more);
   }
 
   /** A chat answer of so many events of about 8.6 KB, 1,000 of them a second: slower than a client reads. */
   huge(tokens: number): Body {
-    return { ...chat(tokens), logprobs: true, top_logprobs: 100, demo: { pace_ms: 1, event_bytes: 8600 } };
+    return this.#chat(tokens, { logprobs: true, top_logprobs: 100, demo: { pace_ms: 1, event_bytes: 8600 } });
   }
 
   /** A chat answer that takes seconds to begin, so that the origin sends a ping first. */
   slowPrompt(): Body {
-    // llama-server reads 5,000 to 10,000 characters a second, and pings within two intervals.
-    const messages = [{ role: "user", content: "x".repeat(this.target.originKind === "llama-server" ? 24_000 : 10) }];
-    return { ...chat(5), messages, cache_prompt: false, sse_ping_interval: 1, demo: { first_token_ms: 1300 } };
+    const messages = [{ role: "user", content: "x".repeat(this.suite.slowPromptChars) }];
+    return this.#chat(5, { messages, cache_prompt: false, sse_ping_interval: 1, demo: { first_token_ms: 1300 } });
   }
+
+  /** Of whatever family, for the target's model. */
+  body(fields: Body): Body {
+    const { model } = this.target;
+    return { ...(model !== undefined && { model }), ...fields };
+  }
+
+  /** A model that has said what it wanted goes on to the last token. */
+  #chat(maxTokens: number, more: Body): Body {
+    const usual = { messages: MESSAGES, stream: true, seed: 7, max_tokens: maxTokens, ignore_eos: true };
+    return this.body({ ...usual, ...more });
+  }
+}
+
+function bearer(key: string | undefined): Record<string, string> {
+  return key === undefined ? {} : { authorization: `Bearer ${key}` };
 }
 
 /** The id's bytes, one character a byte, which is how node:http takes a header that is not ASCII. */
@@ -151,30 +187,9 @@ export function text(answer: Buffer): string {
     .join("");
 }
 
-/** Two different bodies fail with the place where they part, not with megabytes of text. */
-export function expectSameBytes(actual: Buffer, expected: Buffer): void {
-  if (actual.equals(expected)) return;
-  let at = 0;
-  while (at < Math.min(actual.length, expected.length) && actual[at] === expected[at]) at++;
-  const around = (bytes: Buffer) => JSON.stringify(bytes.subarray(Math.max(0, at - 40), at + 80).toString());
-  throw new Error(
-    `The bodies part at ${at} (${actual.length} bytes, expected ${expected.length}):\n` +
-      `  actual   ${around(actual)}\n  expected ${around(expected)}`,
-  );
-}
-
-/** Everything of `part` is the beginning of `whole`. */
-export function expectBeginning(part: Buffer, whole: Buffer): void {
-  expectSameBytes(part, whole.subarray(0, part.length));
-}
-
 /** The JSON of every `data:` line but `[DONE]`. */
 // biome-ignore lint/suspicious/noExplicitAny: eight shapes of events; a wrong one fails the test that reads it
 export function events(answer: Buffer): any[] {
   const lines = answer.toString().split("\n");
   return lines.filter((line) => line.startsWith("data: {")).map((line) => JSON.parse(line.slice("data: ".length)));
-}
-
-function chat(maxTokens: number): Body {
-  return { messages: [{ role: "user", content: "hi" }], stream: true, seed: 7, max_tokens: maxTokens };
 }

@@ -1,8 +1,8 @@
 /**
- * Where Holdfast differs from llama-server on purpose. A test that meets one asserts both sides with `onEach`: what
+ * Where Holdfast differs from llama-server on purpose. A rule that meets one asserts both sides with `onEach`: what
  * llama-server does on llama-server, and what we do on ours. Everything that is not in this table must be the same.
  */
-import type { Target } from "../support/target.ts";
+import type { Target } from "./target.ts";
 
 interface Difference {
   /** What llama-server does. */

@@ -1,12 +1,18 @@
-import { afterEach, describe, inject, it } from "vitest";
+import { afterEach, describe, expect, inject, it } from "vitest";
 import { Client } from "./client.ts";
-import { RULES } from "./rules.ts";
+import { lacking } from "./rule.ts";
+import { TOPICS } from "./rules.ts";
 
-describe.each(inject("targets"))("the rules for every server, on $name", (target) => {
-  const client = new Client(target);
-  afterEach(() => client.cleanUp());
+describe.each(TOPICS)("$name", ({ rules }) => {
+  describe.each(inject("targets"))("on $name", { timeout: 60_000 }, (target) => {
+    const client = new Client(target);
+    afterEach(() => client.cleanUp());
 
-  it.each(RULES)("$name", ({ run }) =>
-    run({ client, chat: (tokens) => client.short({ max_tokens: tokens }), hasKey: true }),
-  );
+    for (const rule of rules) {
+      it(rule.name, async () => {
+        expect(lacking(rule, target)).toEqual([]);
+        await rule.run(client);
+      });
+    }
+  });
 });

@@ -14,7 +14,7 @@ import { buildBundle, DIST } from "../../tools/bundle.ts";
 import { startGateway } from "../../tools/gateway.ts";
 import { startLlamaServer } from "../../tools/llama-server.ts";
 import { unexpectedNoise } from "../support/runtime-noise.ts";
-import type { Target } from "../support/target.ts";
+import type { Target } from "./target.ts";
 
 const ORIGIN_KEY = "origin-key";
 const OTHER_ORIGIN_KEY = "other-origin-key";
@@ -29,6 +29,13 @@ const MAX_REQUEST_BYTES = 256 * 1024;
 
 /** One token each: slow enough to act in the middle of an answer, quick enough to wait for its end. */
 const DEMO_PACE_MS = 5;
+
+const LIMITS = {
+  // tools/make-tiny-gguf.mjs: reads 5,000 to 10,000 characters a second, pings within two intervals, holds 32,768 tokens.
+  "llama-server": { unhurriedTokens: 1000, slowPromptChars: 24_000, contextFilling: { requests: 4, chars: 7_900 } },
+  // Each request tells it how long to read, and when to fail.
+  "demo-origin": { unhurriedTokens: 60, slowPromptChars: 10, contextFilling: { requests: 1, chars: 10 } },
+};
 
 export default async function startTargets(project: TestProject): Promise<() => Promise<void>> {
   const bundle = await buildBundle(DIST);
@@ -72,16 +79,16 @@ async function startOrigin(): Promise<{ target: Target; close(): Promise<void> }
 }
 
 function originTarget(kind: "llama-server" | "demo-origin", url: string): Target {
+  const { unhurriedTokens, ...limits } = LIMITS[kind];
   return {
     name: kind === "llama-server" ? "llama-server" : "the demo origin",
     kind,
     url,
     apiKey: ORIGIN_KEY,
     otherKey: OTHER_ORIGIN_KEY,
-    originUrl: url,
-    originKey: ORIGIN_KEY,
-    originKind: kind,
-    retainedBytes: RING_BYTES,
+    origin: { url, apiKey: ORIGIN_KEY },
+    unhurriedTokens,
+    suite: { ...limits, retainedBytes: RING_BYTES },
   };
 }
 
@@ -93,6 +100,6 @@ function holdfastTarget(origin: Target, url: string): Target {
     url,
     apiKey: ALICE_KEY,
     otherKey: BOB_KEY,
-    retainedBytes: RETAINED_BYTES,
+    suite: origin.suite && { ...origin.suite, retainedBytes: RETAINED_BYTES },
   };
 }

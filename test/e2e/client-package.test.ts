@@ -1,13 +1,19 @@
 /** `npm pack` and what an app gets of it: in an empty folder, on each Node, in a browser's bundle, and as types. */
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
+import { buffer } from "node:stream/consumers";
 import { promisify } from "node:util";
+import { gunzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT } from "../../tools/bundle.ts";
 import { buildClient, CLIENT_LIMIT_BYTES, type ClientBundle } from "../../tools/client-package.ts";
+import { within } from "../../tools/wait.ts";
+import { Command } from "../support/command.ts";
 import { installPackage } from "../support/installed-package.ts";
 import { nodes } from "../support/nodes.ts";
 
@@ -35,10 +41,11 @@ export const answer: Promise<Response> = holdfast.attach("c1", { from: 3 });
 
 describe("the package", () => {
   let folder: string;
+  let installed: string;
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "holdfast-package-"));
-    await installPackage(folder);
+    installed = await installPackage(folder);
     await writeFile(join(folder, "app.js"), APP);
     await writeFile(join(folder, "app.ts"), TYPED_APP);
   });
@@ -50,10 +57,41 @@ describe("the package", () => {
     expect(await readFile(join(folder, "node_modules/holdfast/lib/client.js"), "utf8")).not.toMatch(/workerd/);
   });
 
-  it("holds built JavaScript and its types, and no source", async () => {
-    const files = await readdir(join(folder, "node_modules/holdfast"), { recursive: true });
-    expect(files.filter((name) => /(?<!\.d)\.ts$/.test(name))).toEqual([]);
-    expect(files).toContain(join("lib", "client.js"));
+  it("publishes these files: built JavaScript, its types, and no source", async () => {
+    expect(await filesBelow(installed)).toEqual([
+      "LICENSE",
+      "README.md",
+      "lib/THIRD-PARTY-NOTICES.txt",
+      "lib/client.js",
+      "lib/holdfast-<hash>.js",
+      "lib/holdfast.js",
+      "lib/types/client/holdfast-error.d.ts",
+      "lib/types/client/index.d.ts",
+      "lib/types/client/options.d.ts",
+      "lib/types/client/resuming-fetch.d.ts",
+      "lib/types/protocol.d.ts",
+      "lib/worker/index.js",
+      "package.json",
+      "wrangler.toml",
+    ]);
+  });
+
+  it("has the licence of all that others wrote in it", async () => {
+    const notices = await readFile(join(installed, "lib/THIRD-PARTY-NOTICES.txt"), "utf8");
+    const inside = [...(await packagesInFiles(join(installed, "lib"))), ...(await packagesOfPage())];
+    expect(inside).toEqual(expect.arrayContaining(["hono", "lean-qr", "idb"]));
+    const headings = [...notices.matchAll(/^(\S+) \S+ \((.+)\), in (.+)$/gm)].map(([, ...words]) => words);
+    expect(headings.map(([name]) => name)).toEqual([...new Set(inside)].toSorted());
+    for (const name of inside) {
+      const files = await readdir(join(ROOT, "node_modules", name));
+      const licence = files.find((file) => /^licen[cs]e/i.test(file)) ?? "";
+      expect(notices).toContain((await readFile(join(ROOT, "node_modules", name, licence), "utf8")).trim());
+    }
+    const document = await readFile(join(ROOT, "docs/licences.md"), "utf8");
+    for (const [, part = "", list = ""] of document.matchAll(/\*\*In (.+?):\*\* (.+?)\./g)) {
+      const noticed = headings.filter(([, , parts = ""]) => parts.split(", ").includes(part));
+      expect(list, part).toBe(noticed.map(([name, licence]) => `${name} (${licence})`).join(", ") || "nothing");
+    }
   });
 
   it.each(nodes())("works on the Node at %s", async (node) => {
@@ -90,6 +128,33 @@ describe("the package", () => {
   });
 });
 
+/** With what is in a chunk's name instead of its hash. */
+async function filesBelow(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => relative(folder, join(parentPath, name)));
+  return [...new Set(files.map((name) => name.replace(/-[A-Z0-9]{8}\.js$/, "-<hash>.js")))].toSorted();
+}
+
+/** By the lines that esbuild puts before each module. */
+async function packagesInFiles(lib: string): Promise<string[]> {
+  const names = (await readdir(lib, { recursive: true })).filter((name) => name.endsWith(".js"));
+  const texts = await Promise.all(names.map((name) => readFile(join(lib, name), "utf8")));
+  return texts.flatMap((text) =>
+    [...text.matchAll(/^\s*\/\/ .*node_modules\/((?:@[^/]+\/)?[^/]+)\//gm)].map(([, name = ""]) => name),
+  );
+}
+
+/** Minified, and in the Worker as text: by what its sources import. */
+async function packagesOfPage(): Promise<string[]> {
+  const names = (await readdir(join(ROOT, "page"), { recursive: true })).filter((name) => name.endsWith(".ts"));
+  const texts = await Promise.all(names.map((name) => readFile(join(ROOT, "page", name), "utf8")));
+  return texts.flatMap((text) =>
+    [...text.matchAll(/ from "((?:@[^/"]+\/)?[^./"][^/"]*)[^"]*"/g)].map(([, name = ""]) => name),
+  );
+}
+
 describe("the client's bundle", () => {
   let folder: string;
   let bundle: ClientBundle;
@@ -110,5 +175,44 @@ describe("the client's bundle", () => {
     expect(shared.sort()).toEqual(["src/families.ts", "src/protocol.ts"]);
     const code = await readFile(join(folder, "client.js"), "utf8");
     expect(code).not.toMatch(/\bimport\b|cloudflare|sqlite|param:null|llama/i);
+  });
+});
+
+describe("npm run audit", () => {
+  let cache: string;
+
+  beforeAll(async () => {
+    cache = await mkdtemp(join(tmpdir(), "holdfast-audit-test-"));
+  });
+  afterAll(() => rm(cache, { recursive: true, force: true }));
+
+  it("asks about all that is published, bundled or installed, and fails for a known hole in it", async () => {
+    const asked: Record<string, string[]> = {};
+    const hole = { id: 1, title: "A hole", severity: "high", url: "http://advisory", vulnerable_versions: "*" };
+    const registry = createServer(async (request, answer) => {
+      if (request.method === "POST") {
+        Object.assign(asked, JSON.parse(gunzipSync(await buffer(request)).toString()));
+        return void answer.end(JSON.stringify({ hono: [hole] }));
+      }
+      const versions = { "4.0.0": { name: "hono", version: "4.0.0" } };
+      answer.end(JSON.stringify({ name: "hono", versions, "dist-tags": { latest: "4.0.0" } }));
+    });
+    await once(registry.listen(0, "127.0.0.1"), "listening");
+    try {
+      const address = registry.address();
+      const port = typeof address === "object" && address !== null ? address.port : 0;
+      const command = new Command("node", ["scripts/bootstrap.mjs", "scripts/audit.ts"], {
+        cwd: ROOT,
+        env: { npm_config_registry: `http://127.0.0.1:${port}`, npm_config_cache: cache },
+      });
+      expect(await within(command.exited, "its end", 60_000)).toBe(1);
+      expect(command.stdout).toMatch(/hono .*\n.*high/);
+      const lock = JSON.parse(await readFile(join(ROOT, "package-lock.json"), "utf8"));
+      for (const name of ["hono", "idb", "smol-toml", "workerd"])
+        expect(asked[name]).toEqual([lock.packages[`node_modules/${name}`].version]);
+      expect(asked).not.toHaveProperty("vitest");
+    } finally {
+      registry.close();
+    }
   });
 });

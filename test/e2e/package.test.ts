@@ -1,19 +1,23 @@
 /** The package's command, from the tarball of `npm pack`, in an empty folder with an empty home. */
+
+import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
+import { createServer, type Server, request as send } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { join, relative } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { startDemoOrigin } from "../../demo/origin.ts";
+import { ROOT } from "../../tools/bundle.ts";
 import { freePort } from "../../tools/ports.ts";
 import { within } from "../../tools/wait.ts";
-import { RULES } from "../conformance/rules.ts";
+import { TOPICS } from "../conformance/rules.ts";
 import { Command } from "../support/command.ts";
 import { installPackage } from "../support/installed-package.ts";
 import { nodes } from "../support/nodes.ts";
 
 const READY = "Ctrl-C here stops the gateway";
-/** From the command to the welcome, where npm has nothing left to fetch; half a second on an idle machine. */
-const READY_LIMIT_MS = 5_000;
+/** From the command to the welcome, where npm has nothing left to fetch; half a second, if nothing else runs here. */
+const READY_LIMIT_MS = 10_000;
 
 describe("the package's command", () => {
   let folder: string;
@@ -84,22 +88,92 @@ describe("the package's command", () => {
     expect(misused.stderr).toContain("holdfast --help shows the options.");
   });
 
-  it("tells whether a server keeps the protocol's rules, by a table and its exit code", async () => {
+  it("below npx names the file that npx was given, which works as it is printed", async () => {
     await emptyHome();
-    const origin = await startDemoOrigin({ paceMs: 1, apiKey: "origin-key" });
-    try {
-      const kept = holdfast(["conformance", "--url", origin.url, "--key", "origin-key"], {});
-      expect(await within(kept.exited, "its end", 60_000), kept.stdout).toBe(0);
-      expect(kept.stdout.match(/^ {2}ok /gm)).toHaveLength(RULES.length);
-      const refused = holdfast(["conformance", "--url", origin.url, "--key", "another"], {});
-      expect(await within(refused.exited, "its end", 60_000)).toBe(1);
-      expect(refused.stdout).toMatch(/^ {2}NO .*POST with an id streams/m);
-    } finally {
-      await origin.close();
+    const tarball = (await readdir(folder)).find((name) => name.endsWith(".tgz")) ?? "";
+    const env = { npm_lifecycle_event: "npx" };
+    const help = holdfast(["--help"], { env });
+    expect(await within(help.exited, "its end")).toBe(0);
+    expect(help.stdout).toMatch(`Usage: npx ${relative(home, join(folder, tarball))} [options]`);
+    const beside = new Command(process.execPath, ["node_modules/.bin/holdfast", "conformance"], { cwd: folder, env });
+    expect(await within(beside.exited, "its end")).toBe(2);
+    expect(beside.stderr).toContain(`npx ./${tarball} conformance --help shows the options.`);
+  });
+
+  describe("conformance", () => {
+    const everyRule = TOPICS.flatMap(({ rules }) => rules);
+    let origin: Awaited<ReturnType<typeof startDemoOrigin>>;
+    beforeEach(async () => {
+      await emptyHome();
+      origin = await startDemoOrigin({ paceMs: 1, apiKey: "a-key,another-key" });
+    });
+    afterEach(() => origin.close());
+
+    function conformance(...args: string[]): Command {
+      return holdfast(["conformance", "--url", origin.url, ...args], {});
     }
-    const nobody = holdfast(["conformance", "--url", `http://127.0.0.1:${await freePort()}`], {});
-    expect(await within(nobody.exited, "its end")).toBe(2);
-    expect(nobody.stderr).toMatch(/^holdfast: No server answers on .*ECONNREFUSED/);
+
+    it("runs every rule that it is given the means for, and prints a table", async () => {
+      const command = conformance("--key", "a-key", "--other-key", "another-key");
+      expect(await within(command.exited, "its end", 60_000), command.stdout).toBe(0);
+      const forTheSuite = everyRule.filter(({ needs }) => needs?.includes("suite"));
+      expect(command.stdout.match(/^ {2}ok /gm)).toHaveLength(everyRule.length - forTheSuite.length);
+      expect(command.stdout.match(/^ {2}-- /gm)).toHaveLength(forTheSuite.length);
+      expect(command.stdout).toMatch(/\d+ were not run:\n {2}\d+ need servers made for it/);
+    });
+
+    it("exits with 1 where a rule is broken, and says how", async () => {
+      const gateway = createServer((request, answer) => {
+        // A proxy that takes the id off: nothing can be replayed.
+        const { "x-conversation-id": _, ...headers } = request.headers;
+        const { method, url: path } = request;
+        const { hostname: host, port } = new URL(origin.url);
+        const asked = send({ host, port, method, path, headers }, (given) => {
+          given.pipe(answer.writeHead(given.statusCode ?? 0, given.headers));
+        });
+        request.pipe(asked);
+      });
+      await once(gateway.listen(0, "127.0.0.1"), "listening");
+      try {
+        const url = `http://127.0.0.1:${portOf(gateway)}`;
+        const args = ["--url", url, "--key", "a-key", "--only", "replay: a replay is the POST's body"];
+        const command = holdfast(["conformance", ...args], {});
+        expect(await within(command.exited, "its end", 60_000)).toBe(1);
+        expect(command.stdout).toMatch(/^ {2}NO .*a replay is the POST's body, .*\n {6}The bodies part at 0/m);
+        expect(command.stdout).toMatch(/^0 of 1 rules hold on http/m);
+      } finally {
+        gateway.close();
+      }
+    });
+
+    it("exits with 2 where the server refuses the key, or is not there", async () => {
+      const refused = conformance("--key", "a-wrong-key");
+      expect(await within(refused.exited, "its end")).toBe(2);
+      expect(refused.stderr).toMatch(/^holdfast: .* does not answer a chat request: 401 .*Invalid API Key/);
+      const nobody = holdfast(["conformance", "--url", `http://127.0.0.1:${await freePort()}`], {});
+      expect(await within(nobody.exited, "its end")).toBe(2);
+      expect(nobody.stderr).toMatch(/^holdfast: No server answers on .*ECONNREFUSED/);
+    });
+  });
+
+  it("is what examples/Containerfile installs, as a user that is not root, and starts on the folder of its volume", async () => {
+    const storage = join(await emptyHome(), "data");
+    const steps = (await readFile(join(ROOT, "examples/Containerfile"), "utf8")).split("\n");
+    const tarball = (await readdir(folder)).find((name) => name.endsWith(".tgz"));
+    const install = steps.findIndex((step) => step.startsWith("RUN npm install"));
+    expect(steps[install]).toBe(`RUN npm install --no-audit --no-fund ./${tarball}`);
+    expect(steps.indexOf("USER node")).toBeLessThan(install);
+    expect(steps).toContain(`COPY --chown=node:node ${tarball} ./`);
+    const entrypoint = steps.find((step) => step.startsWith("ENTRYPOINT "))?.replace("ENTRYPOINT ", "") ?? "";
+    const volume = steps.find((step) => step.startsWith("VOLUME "))?.replace("VOLUME ", "") ?? "";
+    const [command = "", ...args]: string[] = JSON.parse(entrypoint.replace(volume, storage));
+    const container = new Command(command, [...args, "--port", String(await freePort())], {
+      cwd: folder,
+      env: { HOME: home },
+    });
+    started.push(container);
+    await container.readUntil(READY);
+    expect(await readdir(home)).toEqual(["data"]);
   });
 
   it("says which commands there are when it is given another", async () => {
@@ -109,6 +183,11 @@ describe("the package's command", () => {
     expect(command.stderr).toMatch(/^holdfast: No such command: toString\. There are start, key/);
   });
 });
+
+function portOf(server: Server): number {
+  const address = server.address();
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
 
 async function chat(port: number, key: string): Promise<string> {
   const answer = await fetch(`http://127.0.0.1:${port}/v1/chat/completions`, {

@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -14,15 +15,19 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ROOT } from "../../tools/bundle.ts";
+import { NO_NETWORK, ROOT, WRANGLER } from "../../tools/bundle.ts";
+import { deploy, requireLogin } from "../../tools/setup/cloudflare.ts";
+import { originSettings, withOrigins } from "../../tools/setup/origins.ts";
 import { type SetupOptions, setup } from "../../tools/setup/setup.ts";
+import { type Surroundings, showWrangler } from "../../tools/setup/surroundings.ts";
 import { tunnel } from "../../tools/setup/tunnel.ts";
+import { type FakeCloudflare, startFakeCloudflare } from "../support/fake-cloudflare.ts";
 
 const ORIGIN = "https://llama.example.com";
 const EVENT = 'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n';
 
 /** Keeps secrets as Cloudflare does: their names can be listed, their values cannot. */
-const WRANGLER = `#!/usr/bin/env node
+const FAKE_WRANGLER = `#!/usr/bin/env node
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 const args = process.argv.slice(2);
 appendFileSync("asked", args.join(" ") + "\\n");
@@ -33,7 +38,7 @@ if (args[0] === "whoami") {
 }
 if (args[0] === "secret") {
   if (secrets === undefined) {
-    console.error("This Worker does not exist on your account. [code: 10007]");
+    console.error('Worker "holdfast" not found.');
     process.exit(1);
   }
   console.log(JSON.stringify(Object.keys(secrets).map((name) => ({ name, type: "secret_text" }))));
@@ -58,7 +63,7 @@ beforeEach(async () => {
   requests = [];
   answer = `${EVENT}data: [DONE]\n\n`;
   copyFileSync(join(ROOT, "wrangler.toml"), join(root, "wrangler.toml"));
-  writeFileSync(join(root, "wrangler.mjs"), WRANGLER);
+  writeFileSync(join(root, "wrangler.mjs"), FAKE_WRANGLER);
   writeFileSync(join(root, "logged-in"), "");
   gateway = createServer((request, response) => {
     requests.push(`${request.method} ${request.url?.split("?")[0]}`);
@@ -148,6 +153,33 @@ describe("npm run setup", () => {
     expect(readFileSync(join(root, "wrangler.toml"), "utf8")).toContain(`ORIGIN_URL = "${ORIGIN}"`);
   });
 
+  it("asks for several llama-servers, which then stand in wrangler.toml for the next time", async () => {
+    await run({}, [
+      ORIGIN,
+      "key-1",
+      "cellar=https://cellar.example.com",
+      "key-2",
+      "CELLAR=https://x.example.com",
+      "",
+      "",
+    ]);
+    expect(said).not.toContain("key-1");
+    expect(deployedSecrets()).toMatchObject({ ORIGIN_DEFAULT_KEY: "key-1", ORIGIN_CELLAR_KEY: "key-2" });
+    const toml = readFileSync(join(root, "wrangler.toml"), "utf8");
+    expect(toml).toMatch(/^ORIGINS = '\[\{"name":"default",.*cellar\.example\.com".*\]'$/m);
+    await run();
+    expect(readFileSync(join(root, "wrangler.toml"), "utf8")).toBe(toml);
+    expect(said).toContain('as in wrangler.toml: [{"name":"default"');
+  });
+
+  it("deploys to a domain of one's own too, and checks there", async () => {
+    const url = readFileSync(join(root, "address"), "utf8");
+    writeFileSync(join(root, "address"), "https://holdfast.me.workers.dev");
+    await run({ ...GIVEN, url });
+    expect(asked().filter((args) => args.startsWith("deploy"))).toHaveLength(1);
+    expect(said).toContain(`gateway   ${url}`);
+  });
+
   it("says what to do where nobody is logged in, before it changes anything", async () => {
     await rm(join(root, "logged-in"));
     await expect(run(GIVEN)).rejects.toThrow("npx wrangler login");
@@ -164,9 +196,88 @@ describe("npm run setup", () => {
     const before = readFileSync(join(root, "wrangler.toml"), "utf8");
     await run({ ...GIVEN, dryRun: true });
     expect(said.match(/^[1-6]\. /gm)).toHaveLength(6);
+    await run({ dryRun: true }, []);
+    expect(said).toContain("would ask for its address and its key; as an example:\n   https://llama.example.com");
     expect(asked()).toEqual([]);
     expect(readFileSync(join(root, "wrangler.toml"), "utf8")).toBe(before);
     expect(existsSync(join(root, "state"))).toBe(false);
+  });
+});
+
+describe("npm run setup, with the pinned wrangler and a stand-in for Cloudflare's API", () => {
+  let cloudflare: FakeCloudflare;
+
+  beforeEach(async () => {
+    cloudflare = await startFakeCloudflare();
+    for (const name of readdirSync(ROOT)) {
+      if (!name.startsWith(".") && !existsSync(join(root, name))) symlinkSync(join(ROOT, name), join(root, name));
+    }
+  });
+  afterEach(() => cloudflare.close());
+
+  function surroundings(): Surroundings {
+    return {
+      root,
+      state: join(root, "state"),
+      wrangler: [process.execPath, WRANGLER],
+      env: { ...process.env, ...NO_NETWORK, ...cloudflare.env, HOME: root },
+      ask: undefined,
+      say(line) {
+        said += `${line}\n`;
+      },
+    };
+  }
+
+  it("finds out that there is no such Worker yet, deploys it with its secrets, and changes none the next time", async () => {
+    const url = readFileSync(join(root, "address"), "utf8");
+    const options = { worker: "holdfast", ...GIVEN, url, key: undefined, dryRun: false };
+    const keys = () => cloudflare.bindings("holdfast");
+    await setup(options, { ...surroundings(), say });
+    const first = new Map(keys());
+    expect(said).toContain("   me@example.com");
+    expect(first.get("ORIGIN_URL")).toMatchObject({ type: "plain_text", text: ORIGIN });
+    expect(first.get("ORIGIN_API_KEY")).toMatchObject({ type: "secret_text", text: "llama-key" });
+    expect(first.get("API_KEYS")?.text).toMatch(/^default=sk-holdfast-/);
+    expect(said).toContain("one streamed answer");
+
+    said = "";
+    await setup({ ...options, origins: [] }, { ...surroundings(), say });
+    expect(new Map(keys())).toEqual(first);
+    expect(said).toContain("KEY_SECRET is set already: left as it is");
+
+    /** Before the check the small server is given the keys that Cloudflare has. */
+    function say(line: string): void {
+      said += `${line}\n`;
+      writeFileSync(join(root, "secrets.json"), JSON.stringify({ API_KEYS: keys().get("API_KEYS")?.text }));
+    }
+  });
+
+  it("tells the address that Cloudflare gives", async () => {
+    expect(await deploy(surroundings(), "gate", { API_KEYS: "me=a-key-of-16-letters" })).toBe(
+      "https://gate.me.workers.dev",
+    );
+  });
+
+  it("keeps several llama-servers through a plain deploy", async () => {
+    const settings = originSettings([
+      { name: "attic", url: ORIGIN, key: "key-of-attic" },
+      { name: "cellar", url: ORIGIN },
+    ]);
+    writeFileSync(
+      join(root, "wrangler.toml"),
+      withOrigins(readFileSync(join(root, "wrangler.toml"), "utf8"), settings),
+    );
+    await deploy(surroundings(), "gate", settings.secrets);
+    const before = new Map(cloudflare.bindings("gate"));
+    expect(await showWrangler(surroundings(), ["deploy", "--name", "gate"], {})).toBe(true);
+    expect(new Map(cloudflare.bindings("gate"))).toEqual(before);
+    expect(before.get("ORIGINS")?.text).toContain("cellar");
+    expect(before.get("ORIGIN_ATTIC_KEY")).toMatchObject({ type: "secret_text" });
+  });
+
+  it("says what to do where nobody is logged in", async () => {
+    const env = { ...surroundings().env, CLOUDFLARE_API_TOKEN: undefined };
+    await expect(requireLogin({ ...surroundings(), env })).rejects.toThrow("npx wrangler login");
   });
 });
 

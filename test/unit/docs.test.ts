@@ -18,7 +18,10 @@ const PAGES = [
 ];
 const PROTOCOL = read("docs/protocol.md");
 
-/** `e2e/clients` "words of a test", "words of another": the file below test/, and words that stand in it. */
+/**
+ * `e2e/clients` "words of a test", "words of another": the file below test/, and words that stand in it. The conformance
+ * suite's are rules, which run without a test runner too.
+ */
 const NAMED = /`((?:unit|workers|conformance|e2e|browser)\/[\w/.-]+)`((?:,? (?:and )?"[^"]+")+)/g;
 
 interface NamedTest {
@@ -41,7 +44,7 @@ describe("a test that the documents name", () => {
   });
 
   it.each(named)("exists: $doc names $file, $words", ({ file, words }) => {
-    const path = join(ROOT, "test", `${file}.test.ts`);
+    const path = join(ROOT, "test", file.startsWith("conformance/") ? `${file}.ts` : `${file}.test.ts`);
     expect(existsSync(path), path).toBe(true);
     const text = readFileSync(path, "utf8");
     for (const part of words.split(/: … | … /)) expect(text).toContain(part);

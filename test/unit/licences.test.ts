@@ -18,7 +18,7 @@ describe("docs/licences.md", () => {
   });
 
   it.each([
-    ["the Worker's bundle", "src"],
+    ["the Worker", "src"],
     ["the page", "page"],
   ])("names all that %s has of others", (part, folder) => {
     const names = new Set(sources(join(ROOT, folder)).flatMap(packagesIn));

@@ -8,20 +8,26 @@ import { originSettings, parseOrigin, urlProblem, withOrigins } from "../../tool
 const TOML = readFileSync(resolve(import.meta.dirname, "../../wrangler.toml"), "utf8");
 const URL = "https://llama.example.com";
 
+function originsIn(toml: string): unknown {
+  const { vars } = parse(toml);
+  return JSON.parse((vars as { ORIGINS: string }).ORIGINS);
+}
+
 describe("the origins of the setup", () => {
   it("one on a hostname is ORIGIN_URL and its key, and no other line of wrangler.toml changes", () => {
     const settings = originSettings([{ name: "default", url: URL, key: "k" }]);
     expect(settings.secrets).toEqual({ ORIGIN_API_KEY: "k" });
     const changed = withOrigins(TOML, settings);
-    expect(parse(changed)).toMatchObject({ vars: { ORIGIN_URL: URL } });
+    expect(parse(changed)).toMatchObject({ vars: { ORIGIN_URL: URL, ORIGINS: "" } });
     expect(changed.split("\n").filter((line) => !TOML.includes(line))).toEqual([`ORIGIN_URL = "${URL}"`]);
     expect(withOrigins(changed, settings)).toBe(changed);
   });
 
-  it("one behind Access is a secret that names the secrets with the token", () => {
+  it("one behind Access is in ORIGINS, which names the secrets with the token", () => {
     const settings = originSettings([{ name: "attic", url: URL, access: { id: "i", secret: "s" } }]);
-    expect(settings.secrets).toMatchObject({ ORIGIN_ATTIC_ACCESS_ID: "i", ORIGIN_ATTIC_ACCESS_SECRET: "s" });
-    expect(JSON.parse(settings.secrets.ORIGINS ?? "")).toEqual([
+    expect(settings.secrets).toEqual({ ORIGIN_ATTIC_ACCESS_ID: "i", ORIGIN_ATTIC_ACCESS_SECRET: "s" });
+    const changed = withOrigins(TOML, settings);
+    expect(originsIn(changed)).toEqual([
       {
         name: "attic",
         url: URL,
@@ -29,7 +35,20 @@ describe("the origins of the setup", () => {
         accessClientSecret: "ORIGIN_ATTIC_ACCESS_SECRET",
       },
     ]);
-    expect(withOrigins(TOML, settings)).toBe(TOML);
+    expect(withOrigins(changed, settings)).toBe(changed);
+  });
+
+  it("take the place of those of before, however these were written, one as well as several", () => {
+    const several = originSettings([
+      { name: "attic", url: URL },
+      { name: "cellar", url: `${URL}/it's` },
+    ]);
+    const byHand = TOML.replace('ORIGINS = ""', `ORIGINS = '''[\n  { "name": "old", "url": "${URL}" }\n]'''`);
+    const changed = withOrigins(byHand, several);
+    expect(originsIn(changed)).toMatchObject([{ name: "attic" }, { url: `${URL}/it's` }]);
+    expect(parse(withOrigins(changed, originSettings([{ name: "default", url: URL }])))).toMatchObject({
+      vars: { ORIGIN_URL: URL, ORIGINS: "" },
+    });
   });
 
   it("one by a VPC service gets a binding, once, and another id replaces it", () => {
@@ -39,7 +58,7 @@ describe("the origins of the setup", () => {
     expect(parse(withOrigins(once, by("id-2"))).vpc_services).toEqual([
       { binding: "ORIGIN_DEFAULT_VPC", service_id: "id-2" },
     ]);
-    expect(JSON.parse(by("id-1").secrets.ORIGINS ?? "")).toMatchObject([{ via: "ORIGIN_DEFAULT_VPC" }]);
+    expect(originsIn(once)).toMatchObject([{ via: "ORIGIN_DEFAULT_VPC" }]);
   });
 
   it("never set a secret that is not theirs, whatever they are called", () => {
@@ -47,7 +66,7 @@ describe("the origins of the setup", () => {
       { name: "admin", url: URL, key: "k" },
       { name: "api", url: URL },
     ]);
-    expect(Object.keys(secrets).sort()).toEqual(["ORIGINS", "ORIGIN_ADMIN_KEY"]);
+    expect(Object.keys(secrets)).toEqual(["ORIGIN_ADMIN_KEY"]);
   });
 
   it("are taken by the Worker as they are written", () => {
@@ -56,7 +75,8 @@ describe("the origins of the setup", () => {
       { name: "cellar", url: "http://localhost", vpc: "id-1" },
     ];
     const ORIGIN_CELLAR_VPC = { fetch: () => Promise.reject(new Error("not asked here")) };
-    const bindings = { ...originSettings(given).secrets, ORIGIN_CELLAR_VPC };
+    const { secrets, vars } = originSettings(given);
+    const bindings = { ...secrets, ...vars, ORIGIN_CELLAR_VPC };
     const origins = parseOrigins(bindings, (setting, details) => new Error(setting + details));
     expect(origins).toMatchObject([
       { name: "attic", url: URL, apiKey: "k", access: { clientId: "i", clientSecret: "s" } },

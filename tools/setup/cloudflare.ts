@@ -15,8 +15,8 @@ or, on a machine without a browser, make a token at dash.cloudflare.com/profile/
 
 Then run this again.`;
 
-/** How Cloudflare's API says that there is no such Worker. */
-const NO_WORKER = /10007|does not exist/i;
+/** How wrangler says that there is no such Worker, and the number that Cloudflare's API has for it. */
+const NO_WORKER = /Worker "[^"]*" not found|\b10007\b/;
 
 /** Who is logged in, for the user to see. Throws with what to do when nobody is. */
 export async function requireLogin(at: Surroundings): Promise<string> {

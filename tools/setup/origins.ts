@@ -1,8 +1,11 @@
 /**
  * The llama-servers that the person names, as the Worker's settings.
  *
- *   one, on a hostname                        ORIGIN_URL in wrangler.toml, ORIGIN_API_KEY
- *   several, or behind Access, or by a VPC    ORIGINS, a secret that names the secrets with the keys
+ *   one, on a hostname                        ORIGIN_URL, and the secret ORIGIN_API_KEY
+ *   several, or behind Access, or by a VPC    ORIGINS, which names the secrets with the keys
+ *
+ * Both stand in wrangler.toml, from where every later deploy takes them: a deploy sets all variables of that file, and so
+ * it would put an empty ORIGINS in the place of a secret of that name.
  */
 
 export interface GivenOrigin {
@@ -16,8 +19,8 @@ export interface GivenOrigin {
 }
 
 export interface OriginSettings {
-  /** For wrangler.toml. */
-  originUrl: string | undefined;
+  /** For [vars] of wrangler.toml. */
+  vars: { ORIGIN_URL?: string; ORIGINS: string };
   vpcServices: { binding: string; serviceId: string }[];
   secrets: Record<string, string>;
 }
@@ -50,14 +53,13 @@ export function originSettings(origins: readonly GivenOrigin[]): OriginSettings 
   const [only, ...others] = origins;
   if (only !== undefined && others.length === 0 && !only.access && !only.vpc) {
     return {
-      originUrl: only.url,
+      vars: { ORIGIN_URL: only.url, ORIGINS: "" },
       vpcServices: [],
       secrets: only.key === undefined ? {} : { ORIGIN_API_KEY: only.key },
     };
   }
-  const settings: OriginSettings = { originUrl: undefined, vpcServices: [], secrets: {} };
-  const list = origins.map((origin) => entryOf(origin, settings));
-  settings.secrets.ORIGINS = JSON.stringify(list);
+  const settings: OriginSettings = { vars: { ORIGINS: "" }, vpcServices: [], secrets: {} };
+  settings.vars.ORIGINS = JSON.stringify(origins.map((origin) => entryOf(origin, settings)));
   return settings;
 }
 
@@ -87,12 +89,18 @@ export function bindingPrefix(name: string): string {
 }
 
 /** wrangler.toml with these in it; everything else, comments too, stays as it is. */
-export function withOrigins(toml: string, { originUrl, vpcServices }: OriginSettings): string {
-  const line = /^ORIGIN_URL = .*$/m;
-  if (originUrl !== undefined && !line.test(toml)) throw new Error("wrangler.toml has no line ORIGIN_URL = …");
-  const changed =
-    originUrl === undefined ? toml : toml.replace(line, () => `ORIGIN_URL = ${JSON.stringify(originUrl)}`);
+export function withOrigins(toml: string, { vars, vpcServices }: OriginSettings): string {
+  const changed = Object.entries(vars).reduce((text, [name, value]) => withVariable(text, name, value), toml);
   return vpcServices.reduce(withService, changed);
+}
+
+/** Its value is on one line or, as docs/origins.md shows a list, between three quotes. */
+function withVariable(toml: string, name: string, value: string): string {
+  const there = new RegExp(`^${name} = (?:'''[\\s\\S]*?'''|.*)$`, "m");
+  if (!there.test(toml)) throw new Error(`wrangler.toml has no line ${name} = …`);
+  // People read it: JSON is best between quotes that it does not have.
+  const literal = value.includes('"') && !value.includes("'") ? `'${value}'` : JSON.stringify(value);
+  return toml.replace(there, () => `${name} = ${literal}`);
 }
 
 function withService(toml: string, { binding, serviceId }: OriginSettings["vpcServices"][number]): string {

@@ -10,9 +10,18 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { terminalQrCode } from "../invitation.ts";
 import { ADMIN_KEY_FILE, KEY_SECRET_FILE, keptSecret, readSecret } from "../kept-secret.ts";
+import { wranglerVars } from "../workerd-config.ts";
 import { checkAnswer, whenHealthy } from "./check.ts";
 import { deploy, requireLogin, secretNames } from "./cloudflare.ts";
-import { type GivenOrigin, type OriginSettings, originSettings, urlProblem, withOrigins } from "./origins.ts";
+import {
+  bindingPrefix,
+  type GivenOrigin,
+  type OriginSettings,
+  originSettings,
+  parseOrigin,
+  urlProblem,
+  withOrigins,
+} from "./origins.ts";
 import { SetupError, type Surroundings } from "./surroundings.ts";
 
 export interface SetupOptions {
@@ -36,56 +45,79 @@ export async function setup(options: SetupOptions, at: Surroundings): Promise<vo
   else at.say(`   ${await requireLogin(at)}`);
 
   at.say("2. Which llama-server answers?");
-  const settings = originSettings(await chooseOrigins(options, at));
-  applyOrigins(settings, options, at);
+  const origins = await chooseOrigins(options, at);
+  const settings = origins && originSettings(origins);
+  if (settings) applyOrigins(settings, options, at);
 
   at.say("3. Secrets");
   if (options.dryRun) at.say(`   would ask: wrangler secret list --name ${options.worker}`);
   const there = options.dryRun ? NO_SECRETS : await secretNames(at, options.worker);
-  const secrets = { ...madeSecrets(there, options, at), ...settings.secrets };
+  const secrets = { ...madeSecrets(there, options, at), ...settings?.secrets };
   for (const name of there) if (!(name in secrets)) at.say(`   ${name} is set already: left as it is`);
   for (const name of Object.keys(secrets)) at.say(`   ${name}: ${options.dryRun ? "would be set" : "will be set"}`);
 
   at.say("4. Deploy");
   if (options.dryRun) return dryEnd(options, at);
-  const address = options.url ?? (await deploy(at, options.worker, secrets));
+  const told = await deploy(at, options.worker, secrets);
+  const address = options.url ?? told;
   if (address === undefined) {
     throw new SetupError("Deployed, but the Worker has no address. Give the one of its route: --url https://…");
   }
   await check(address, options, at);
 }
 
-async function chooseOrigins({ origins, dryRun }: SetupOptions, { root, ask }: Surroundings): Promise<GivenOrigin[]> {
+/** `undefined`: those of the last time, which stand in wrangler.toml. */
+async function chooseOrigins(
+  { origins, dryRun }: SetupOptions,
+  { root, ask, say }: Surroundings,
+): Promise<GivenOrigin[] | undefined> {
   if (origins.length > 0) return origins;
   const before = originIn(wranglerToml(root));
-  if (before !== undefined && urlProblem(before) === undefined) return [{ name: "default", url: before }];
-  if (ask !== undefined) return [await askForOrigin(ask)];
-  if (dryRun) return [{ name: "default", url: "https://llama.example.com" }];
+  if (before !== undefined) return void say(`   as in wrangler.toml: ${before}`);
+  if (dryRun) {
+    say("   would ask for its address and its key; as an example:");
+    return [{ name: "default", url: "https://llama.example.com", key: "KEY" }];
+  }
+  if (ask !== undefined) return await askForOrigins(ask);
   throw new SetupError(
     "Give the llama-server's address: npm run setup -- --origin https://llama.example.com\n" +
       "It has none that Cloudflare can reach? npm run setup -- --tunnel makes one",
   );
 }
 
-async function askForOrigin(ask: NonNullable<Surroundings["ask"]>): Promise<GivenOrigin> {
+type Ask = NonNullable<Surroundings["ask"]>;
+
+async function askForOrigins(ask: Ask): Promise<GivenOrigin[]> {
+  const origins: GivenOrigin[] = [];
   for (;;) {
-    const url = (await ask("   Its address (https://…; it has none? Ctrl-C, then npm run setup -- --tunnel): ")).trim();
-    const problem = urlProblem(url);
+    const first = origins.length === 0;
+    const question = first
+      ? "   Its address (https://…; it has none? Ctrl-C, then npm run setup -- --tunnel): "
+      : "   Another llama-server, as NAME=https://… (Enter: no more): ";
+    const text = (await ask(question)).trim();
+    if (text === "" && !first) return origins;
+    const { name, url } = parseOrigin(text, origins.length);
+    const problem = urlProblem(url) ?? nameProblem(name, origins);
     if (problem !== undefined) {
       await ask(`   The address ${problem}. Enter to try again `);
       continue;
     }
     const key = (await ask("   Its key, llama-server's --api-key (Enter: none): ")).trim();
-    return { name: "default", url: url.replace(/\/+$/, ""), key: key || undefined };
+    origins.push({ name, url, key: key || undefined });
   }
+}
+
+function nameProblem(name: string, others: readonly GivenOrigin[]): string | undefined {
+  const taken = others.find((other) => bindingPrefix(other.name) === bindingPrefix(name));
+  return taken && `has the name of ${taken.name}, but for case and punctuation: the two would share a key`;
 }
 
 function applyOrigins(settings: OriginSettings, { dryRun }: SetupOptions, { root, say }: Surroundings): void {
   const before = wranglerToml(root);
   const after = withOrigins(before, settings);
-  const address = settings.originUrl ?? settings.secrets.ORIGINS;
-  say(`   ${address}`);
-  if (settings.originUrl !== undefined && settings.secrets.ORIGIN_API_KEY === undefined) {
+  const { ORIGIN_URL: url, ORIGINS: list } = settings.vars;
+  say(`   ${list || url}`);
+  if (list === "" && settings.secrets.ORIGIN_API_KEY === undefined) {
     say(
       "   without a key of its own given now; whoever finds that address may use the GPU, unless it has one (--origin-key)",
     );
@@ -167,6 +199,9 @@ function wranglerToml(root: string): string {
   return readFileSync(join(root, "wrangler.toml"), "utf8");
 }
 
+/** What Cloudflare can reach; the file of a fresh checkout names this machine. */
 function originIn(toml: string): string | undefined {
-  return /^ORIGIN_URL = "(.*)"$/m.exec(toml)?.[1];
+  const { ORIGINS, ORIGIN_URL } = wranglerVars(toml);
+  if (ORIGINS) return ORIGINS;
+  return ORIGIN_URL !== undefined && urlProblem(ORIGIN_URL) === undefined ? ORIGIN_URL : undefined;
 }
