@@ -173,10 +173,10 @@ function routesListed(): string[] {
 
 describe("the headers that docs/protocol.md shows to browsers", () => {
   it("are those of the code", () => {
-    const [, list = ""] = /exposeHeaders: \[(.*)\]/.exec(read("src/app.ts")) ?? [];
+    const [, list = ""] = /exposeHeaders: \[\s*([^\]]*?),?\s*\]/.exec(read("src/app.ts")) ?? [];
     const names: Readonly<Record<string, unknown>> = { ...protocol };
     const several = /^\.\.\.Object\.values\((\w+)\)$/;
-    const inCode = list.split(", ").flatMap((item) => {
+    const inCode = list.split(/,\s*/).flatMap((item) => {
       const [, table] = several.exec(item) ?? [];
       return table === undefined ? (names[item] ?? item.replaceAll('"', "")) : Object.values(names[table] ?? {});
     });
