@@ -18,7 +18,7 @@ afterEach(async () => {
 });
 
 async function start(): Promise<void> {
-  origin = await startDemoOrigin({ paceMs: 2, journal: join(folder, "demo.json") });
+  origin = await startDemoOrigin({ paceMs: 1, journal: join(folder, "demo.json") });
 }
 
 function post(path: string, body: Record<string, unknown>, id = "chat") {
@@ -34,11 +34,11 @@ const input = "hi";
 
 describe("a demo origin that is restarted", () => {
   it.each([
-    ["/v1/chat/completions", { messages, max_tokens: 100, stream_options: { include_usage: true } }],
-    ["/v1/completions", { prompt: input, max_tokens: 100 }],
-    ["/completion", { prompt: input, n_predict: 100 }],
-    ["/v1/responses", { input, max_output_tokens: 100 }],
-    ["/v1/messages", { messages, max_tokens: 100 }],
+    ["/v1/chat/completions", { messages, max_tokens: 60, stream_options: { include_usage: true } }],
+    ["/v1/completions", { prompt: input, max_tokens: 60 }],
+    ["/completion", { prompt: input, n_predict: 60 }],
+    ["/v1/responses", { input, max_output_tokens: 60 }],
+    ["/v1/messages", { messages, max_tokens: 60 }],
   ])("goes on with an answer of %s: the same bytes as before, to its end, on the same port", async (path, body) => {
     const before = origin.url;
     const cut = await post(path, { ...body, stream: true }).answer;

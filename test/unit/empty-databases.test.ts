@@ -21,6 +21,7 @@ afterEach(() => rmSync(state, { recursive: true, force: true }));
 function database(name = (count++).toString(16).padStart(64, "0")): { file: string; sql: DatabaseSync } {
   const file = join(folder, `${name}.sqlite`);
   const sql = new DatabaseSync(file);
+  sql.exec("PRAGMA synchronous = OFF");
   sql.exec("PRAGMA journal_mode = WAL; CREATE TABLE t (x); DROP TABLE t; VACUUM");
   sql.exec("PRAGMA wal_checkpoint(TRUNCATE)");
   return { file, sql };

@@ -365,16 +365,21 @@ function nameOf(before: Phase, phase: Phase): Outcome {
 }
 
 function thrownBy(work: () => unknown): unknown {
+  const { stackTraceLimit } = Error;
+  // Of a hundred thousand errors only the message is read.
+  Error.stackTraceLimit = 0;
   try {
     work();
     return undefined;
   } catch (error) {
     return error instanceof Error ? error.message : error;
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
   }
 }
 
 function fits(some: Case, when: Partial<Case>): boolean {
-  return Object.entries({ ...some, ...when }).every(([name, value]) => Reflect.get(some, name) === value);
+  return Object.entries(when).every(([name, value]) => Reflect.get(some, name) === value);
 }
 
 describe("the producer's next phase", () => {

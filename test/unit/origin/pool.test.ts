@@ -61,7 +61,7 @@ describe("the pool", () => {
       await pool.learn();
       ready += 1;
     });
-    await clock.advance(500);
+    await clock.advance(100);
     expect([ready, attic.requests.length]).toEqual([0, 1]);
     expect(clock.timers).toBeLessThan(1_010);
     listed.resolve(Response.json({ data: [{ id: "qwen" }] }));

@@ -1,14 +1,17 @@
-import { expect, it } from "vitest";
-import { buildPage, gzippedBytes, MOST_GZIPPED_BYTES } from "../../../tools/page.ts";
+import { beforeAll, expect, it } from "vitest";
+import { buildPage, gzippedBytes, MOST_GZIPPED_BYTES, type PageFile } from "../../../tools/page.ts";
 
-it("the whole page, icons and service worker included, is small", async () => {
-  const files = await buildPage();
+let files: PageFile[];
 
+beforeAll(async () => {
+  files = await buildPage();
+});
+
+it("the whole page, icons and service worker included, is small", () => {
   expect(gzippedBytes(files)).toBeLessThan(MOST_GZIPPED_BYTES);
 });
 
-it("the page names no other host", async () => {
-  const files = await buildPage();
+it("the page names no other host", () => {
   const hosts = files
     .filter(({ type }) => type !== "image/png")
     .flatMap(({ body }) => body.toString().match(/https?:\/\/[\w.-]+/g) ?? []);

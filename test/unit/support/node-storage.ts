@@ -26,7 +26,7 @@ export class NodeStorage implements LogStorage {
     all: <T extends Record<string, SqlColumn>>(query: string, ...args: SqlValue[]) =>
       this.#prepare(query)
         .all(...args.map(toNode))
-        .map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, toColumn(value)])) as T),
+        .map((row) => toColumns(row) as T),
     run: (query, ...args) => {
       if (this.isFull && /^(INSERT|UPDATE|REPLACE)/.test(query)) throw new Error("The disk is full");
       this.#prepare(query).run(...args.map(toNode));
@@ -84,6 +84,12 @@ export class NodeStorage implements LogStorage {
 
 function toNode(value: SqlValue): Uint8Array | string | number | null {
   return value instanceof ArrayBuffer ? new Uint8Array(value) : value;
+}
+
+function toColumns(row: Record<string, unknown>): Record<string, SqlColumn> {
+  const columns: Record<string, SqlColumn> = {};
+  for (const name of Object.keys(row)) columns[name] = toColumn(row[name]);
+  return columns;
 }
 
 function toColumn(value: unknown): SqlColumn {
