@@ -5,7 +5,8 @@
  * `--json FILE` also writes vitest's report there. All other arguments go to vitest: `npm test -- -t resume`.
  */
 import { spawn } from "node:child_process";
-import { accessSync, constants, rmSync, statSync } from "node:fs";
+import { accessSync, constants, mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { NO_NETWORK, ROOT } from "../tools/bundle.ts";
@@ -29,6 +30,10 @@ const projects = project.length > 0 ? project : llama ? LLAMA_PROJECTS : ALL_PRO
 // A report of an earlier run must not be taken for ours.
 if (json !== undefined) rmSync(json, { force: true });
 
+/** Where the files of tests share what they build: see test/support/once-per-run.ts. */
+const run = mkdtempSync(join(tmpdir(), "holdfast-test-"));
+process.once("exit", () => rmSync(run, { recursive: true, force: true }));
+
 const { LLAMA_SERVER: _, HOLDFAST_TEST_JSON: __, ...env } = process.env;
 const vitest = spawn(
   process.execPath,
@@ -40,6 +45,7 @@ const vitest = spawn(
     env: {
       ...env,
       ...NO_NETWORK,
+      HOLDFAST_TEST_RUN: run,
       ...(llamaServer !== undefined && { LLAMA_SERVER: llamaServer }),
       // vitest.config.ts adds the report to our own reporter.
       ...(json !== undefined && { HOLDFAST_TEST_JSON: json }),

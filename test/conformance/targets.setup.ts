@@ -10,9 +10,9 @@ import { join } from "node:path";
 import type { TestProject } from "vitest/node";
 import { startDemoOrigin } from "../../demo/origin.ts";
 import { RING_BYTES } from "../../demo/replay-ring.ts";
-import { buildBundle, DIST } from "../../tools/bundle.ts";
 import { startGateway } from "../../tools/gateway.ts";
 import { startLlamaServer } from "../../tools/llama-server.ts";
+import { workerBundle } from "../support/bundle.ts";
 import { unexpectedNoise } from "../support/runtime-noise.ts";
 import type { Target } from "./target.ts";
 
@@ -38,7 +38,7 @@ const LIMITS = {
 };
 
 export default async function startTargets(project: TestProject): Promise<() => Promise<void>> {
-  const bundle = await buildBundle(DIST);
+  const bundle = await workerBundle();
   const storage = await mkdtemp(join(tmpdir(), "holdfast-conformance-"));
   const origin = await startOrigin();
   const cleanUp = async () => {

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { buildBundle, DIST } from "../../tools/bundle.ts";
 import { type Gateway, startGateway } from "../../tools/gateway.ts";
 import { until } from "../../tools/wait.ts";
+import { workerBundle } from "../support/bundle.ts";
 import { send } from "../support/http.ts";
 import { OLD_DATABASES, oldAnswer, oldDump } from "../support/old-storage.ts";
 import { startOrigin, type TestOrigin } from "../support/origin.ts";
@@ -25,7 +25,7 @@ beforeAll(async () => {
   // It never heard of the answer that was live.
   origin = await startOrigin();
   gateway = await startGateway({
-    bundle: await buildBundle(DIST),
+    bundle: await workerBundle(),
     origin: origin.url,
     apiKeys: `alice=${KEY}`,
     storage,

@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { ROOT } from "../../tools/bundle.ts";
-import { buildClient, LIB } from "../../tools/client-package.ts";
+import { packPackage } from "./installed-package.ts";
+import { oncePerRun } from "./once-per-run.ts";
 
 export const EXAMPLES = join(ROOT, "examples");
 
@@ -16,16 +17,13 @@ const LOCK = join(EXAMPLES, "package-lock.json");
 /** A copy of the lock file, written when all of it was installed. */
 const INSTALLED = join(EXAMPLES, "node_modules/.installed-lock.json");
 
-let installing: Promise<void> | undefined;
-
 /** Installs what the examples need, unless that was done before, and builds the `holdfast/client` that they import. */
-export function installExamples(): Promise<void> {
-  installing ??= install();
-  return installing;
+export async function installExamples(): Promise<void> {
+  await packPackage();
+  await oncePerRun("examples", install);
 }
 
 async function install(): Promise<void> {
-  await buildClient(LIB);
   if (existsSync(INSTALLED) && readFileSync(INSTALLED, "utf8") === readFileSync(LOCK, "utf8")) return;
   await run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: EXAMPLES });
   await copyFile(LOCK, INSTALLED);

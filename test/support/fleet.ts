@@ -7,15 +7,13 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { buildBundle, DIST } from "../../tools/bundle.ts";
 import { type Gateway, type GatewayOptions, startGateway } from "../../tools/gateway.ts";
+import { workerBundle } from "./bundle.ts";
 import { FaultProxy } from "./fault-proxy.ts";
 import { type Answer, send } from "./http.ts";
 import { startOrigin, type TestOrigin, type TestOriginOptions } from "./origin.ts";
 import { Random } from "./random.ts";
 import { KEY, type LookupRow } from "./site.ts";
-
-let bundle: Promise<string> | undefined;
 
 export interface FleetLookupRow extends LookupRow {
   origin: string | null;
@@ -55,7 +53,6 @@ export class Fleet {
       const origin = await startOrigin(originOptions);
       members.set(name, { origin, proxy: await FaultProxy.start(origin.url, new Random()) });
     }
-    bundle ??= buildBundle(DIST);
     const storage = await mkdtemp(join(tmpdir(), "holdfast-fleet-"));
     const gateway = await startGateway(await gatewayOptions(options, members, storage, [...members.keys()]));
     return new Fleet(options, members, storage, gateway);
@@ -148,7 +145,7 @@ async function gatewayOptions(
   const urlOf = (name: string) => members.get(name)?.proxy.url ?? "";
   const origins = names.map((name) => ({ name, url: urlOf(name), ...fields[name] }));
   return {
-    bundle: await (bundle ?? buildBundle(DIST)),
+    bundle: await workerBundle(),
     origin: urlOf(names[0] ?? ""),
     apiKeys: `alice=${KEY}`,
     storage,

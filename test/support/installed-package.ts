@@ -5,14 +5,25 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { ROOT } from "../../tools/bundle.ts";
+import { oncePerRun } from "./once-per-run.ts";
 
 const run = promisify(execFile);
 
+/** The folder with the package's file. `npm pack` builds lib/ first, from nothing: nobody else may build it meanwhile. */
+export function packPackage(): Promise<string> {
+  return oncePerRun("package", async (folder) => {
+    await run("npm", ["pack", "--pack-destination", folder, "--loglevel=error"], { cwd: ROOT });
+  });
+}
+
 /** Returns the package's folder. */
 export async function installPackage(folder: string): Promise<string> {
-  await run("npm", ["pack", "--pack-destination", folder, "--loglevel=error"], { cwd: ROOT });
-  const tarball = (await readdir(folder)).find((name) => name.endsWith(".tgz"));
-  const dependencies = { holdfast: `file:${tarball}`, workerd: `file:${await standInForWorkerd(folder)}` };
+  const packed = await packPackage();
+  const [tarball = ""] = await readdir(packed);
+  const dependencies = {
+    holdfast: `file:${join(packed, tarball)}`,
+    workerd: `file:${await standInForWorkerd(folder)}`,
+  };
   await writeFile(join(folder, "package.json"), JSON.stringify({ type: "module", private: true, dependencies }));
   await run("npm", ["install", "--offline", "--no-audit", "--no-fund"], { cwd: folder });
   return join(folder, "node_modules/holdfast");

@@ -7,8 +7,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { buildBundle, DIST } from "../../tools/bundle.ts";
 import { type Gateway, type GatewayOptions, startGateway } from "../../tools/gateway.ts";
+import { workerBundle } from "./bundle.ts";
 import { FaultProxy } from "./fault-proxy.ts";
 import { send } from "./http.ts";
 import type { TestOrigin, TestOriginOptions } from "./origin.ts";
@@ -22,8 +22,6 @@ export const OTHER_KEY = "key-of-bob-for-tests";
 
 /** How many origins are behind a gateway whose test wants no particular one. */
 const ORIGINS = Number(process.env.HOLDFAST_ORIGINS ?? 1);
-
-let bundle: Promise<string> | undefined;
 
 export interface LookupRow {
   conversation_id: string;
@@ -93,14 +91,13 @@ export class Site {
   static async start(options: SiteOptions = {}): Promise<Site> {
     const { vars: given, behind, via, log, origins = ORIGINS, ...originOptions } = options;
     const random = new Random();
-    bundle ??= buildBundle(DIST);
     const storage = await mkdtemp(join(tmpdir(), "holdfast-e2e-"));
     const origin = behind ? standIn(behind) : await startOrigins(via ? 1 : origins, originOptions);
     const back = await FaultProxies.start(origin.urls, random);
     const [first = ""] = back.urls;
     const originUrl = via ? await via(first, random) : first;
     const vars = { ...(back.urls.length > 1 && { ORIGINS: named(back.urls) }), ...given };
-    const gateway = await startOn({ bundle: await bundle, origin: originUrl, storage, vars, log });
+    const gateway = await startOn({ bundle: await workerBundle(), origin: originUrl, storage, vars, log });
     const front = await FaultProxy.start(gateway.url, random);
     return new Site({ originOptions, originUrl, origin, back, front, random, storage, vars, log, gateway });
   }
@@ -120,7 +117,7 @@ export class Site {
     await this.#gateway.kill();
     this.#unexpected.push(...unexpectedNoise(this.#gateway.logs()));
     this.#gateway = await startOn({
-      bundle: await (bundle ?? buildBundle(DIST)),
+      bundle: await workerBundle(),
       origin: this.#originUrl,
       storage: this.storage,
       vars: this.#vars,
