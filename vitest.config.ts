@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
@@ -20,21 +21,30 @@ const OWN_ORIGIN = [
   "web-ui",
 ];
 
+let taken = 0;
+/** Files of tests count what is asked of their origin: each takes its own. */
+function nextOf(origins: readonly string[]): string {
+  return origins[taken++ % origins.length] ?? "";
+}
+
 /** Five kinds of tests, by where they run; `npm test` and `npm run test:llama` name the ones they want. */
 export default defineConfig({
   test: {
     reporters: json === undefined ? [new QuietReporter()] : [new QuietReporter(), ["json", { outputFile: json }]],
     silent: "passed-only",
+    // Most tests wait more than they compute.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       // Plain code that leaves nothing behind: a module registry for each file would double the time.
       { test: { name: "unit", include: ["test/unit/**/*.test.ts"], isolate: false } },
       {
         plugins: [
+          // The function is called for each file.
           cloudflareTest(({ inject }) => ({
             wrangler: { configPath: "./wrangler.toml" },
             miniflare: {
               bindings: {
-                ORIGIN_URL: inject("originUrl"),
+                ORIGIN_URL: nextOf(inject("originUrls")),
                 API_KEYS: "alice=key-of-alice-for-tests bob=key-of-bob-for-tests",
                 RETAINED_BYTES: "262144",
                 MAX_REQUEST_BYTES: "65536",

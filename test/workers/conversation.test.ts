@@ -1,9 +1,9 @@
 import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { describe, expect, inject, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { call, chat, ended, lookup, originStats, readUntil, replay, stop, until } from "./client.ts";
 
-const originUrl = inject("originUrl");
+const originUrl = env.ORIGIN_URL;
 const DONE = "data: [DONE]\n\n";
 
 function object(name: string) {

@@ -3,6 +3,7 @@ import "vitest";
 
 declare module "vitest" {
   interface ProvidedContext {
-    originUrl: string;
+    /** One for each file of tests. */
+    originUrls: string[];
   }
 }

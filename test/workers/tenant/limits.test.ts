@@ -5,11 +5,11 @@ import {
   runInDurableObject,
 } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { describe, expect, inject, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { call, chat, chatBody, ended, lookup, originStats, readUntil, replay, stop, until } from "../client.ts";
 import { issue, limit, order } from "./owner.ts";
 
-const originUrl = inject("originUrl");
+const originUrl = env.ORIGIN_URL;
 const ENDLESS = { tokens: 100_000, pace_ms: 20 };
 
 /** A POST on the strict path. */
