@@ -10,11 +10,12 @@ import { Stream as OpenAIStream } from "openai/core/streaming";
 import type { ChatCompletionChunk } from "openai/resources/chat/completions";
 import type { Completion } from "openai/resources/completions";
 import type { ResponseStreamEvent } from "openai/resources/responses/responses";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect } from "vitest";
 import { startDemoOrigin } from "../../demo/origin.ts";
 import { until } from "../../tools/wait.ts";
 import { send } from "../support/http.ts";
-import { chatBody, KEY, Site, type SiteOptions } from "../support/site.ts";
+import { it } from "../support/own-site.ts";
+import { chatBody, KEY, Site } from "../support/site.ts";
 
 /** Where the SDKs send what, and which conversation they belong to; without one it is the strict path. */
 interface Connection {
@@ -117,9 +118,9 @@ const FAMILIES: Record<string, Family> = {
 
 const EVERY_FAMILY = Object.entries(FAMILIES);
 
-let site: Site;
-
 describe("an answer that arrives", () => {
+  let site: Site;
+
   beforeAll(async () => {
     site = await Site.start({ slots: 4, paceMs: 2 });
   });
@@ -131,7 +132,7 @@ describe("an answer that arrives", () => {
     const { texts, response } = await family.stream({ url: site.front.url, conversation }, question);
     const text = await joined(texts);
     expect(text.split(" ").length).toBeGreaterThan(20);
-    expect(text).toBe(await saidByOrigin(family, question));
+    expect(text).toBe(await saidByOrigin(site, family, question));
     expect(response.headers.get("holdfast-session")).toMatch(/^[0-9a-f-]{36}$/);
     expect(await site.row(conversation)).toMatchObject({ is_done: true, end: "done", reattached: 0 });
   });
@@ -152,7 +153,7 @@ describe("an answer that arrives", () => {
       const { texts, response } = await family.stream({ url: site.front.url }, question);
       expect((await joined(texts)).split(" ").length).toBeGreaterThan(20);
       expect(response.headers.get("holdfast-session")).toBeNull();
-      const asked = askedAtOrigin(question);
+      const asked = askedAtOrigin(site, question);
       expect(asked.map(({ path, headers }) => [path, headers.get("x-conversation-id")])).toEqual([
         [family.path, undefined],
       ]);
@@ -160,24 +161,22 @@ describe("an answer that arrives", () => {
   );
 });
 
-describe("an answer that does not arrive", () => {
-  afterEach(() => site.close());
-
-  it.each(EVERY_FAMILY)("%s: that the origin ends too early is an error", async (name, family) => {
+describe.concurrent("an answer that does not arrive", () => {
+  it.for(EVERY_FAMILY)("%s: that the origin ends too early is an error", async ([name, family], { start }) => {
     // llama-server cannot be made to do it, so here it is always the demo origin.
-    site = await Site.start({ behind: await startDemoOrigin({ paceMs: 2 }) });
+    const site = await start({ behind: await startDemoOrigin({ paceMs: 2 }) });
     const conversation = `cut ${name}`;
     const question = { prompt: `cut-${name}`, tokens: 60, more: { demo: { ending: "truncate" } } };
     const { texts } = await family.stream({ url: site.front.url, conversation }, question);
     expectError(family, await outcomeOf(texts), "The origin ended the answer before it was complete");
     // A clean end proves nothing: the gateway has looked whether there is more.
     expect(await site.row(conversation)).toMatchObject({ is_done: true, end: "origin_truncated", reattached: 1 });
-    const later = family.read(new Response(await replayed(conversation)));
+    const later = family.read(new Response(await replayed(site, conversation)));
     expectError(family, await outcomeOf(later), "The origin ended the answer before it was complete");
   });
 
-  it("/completion: that the origin ends too early is an error event in place of the final one", async () => {
-    site = await Site.start({ behind: await startDemoOrigin({ paceMs: 2 }) });
+  it("/completion: that the origin ends too early is an error event in place of the final one", async ({ start }) => {
+    const site = await start({ behind: await startDemoOrigin({ paceMs: 2 }) });
     const answer = await send("POST", `${site.front.url}/completion`, {
       headers: { authorization: `Bearer ${KEY}`, "x-conversation-id": "native" },
       body: { prompt: "native", n_predict: 60, stream: true, demo: { ending: "truncate" } },
@@ -191,8 +190,8 @@ describe("an answer that does not arrive", () => {
     expect(await site.row("native")).toMatchObject({ end: "origin_truncated", reattached: 1 });
   });
 
-  it.each(EVERY_FAMILY)("%s: whose origin is lost is an error", async (name, family) => {
-    await startSite({ vars: { RECONNECT_SECONDS: "1" } });
+  it.for(EVERY_FAMILY)("%s: whose origin is lost is an error", async ([name, family], { start }) => {
+    const site = await start({ paceMs: 5, vars: { RECONNECT_SECONDS: "1" } });
     const conversation = `lost ${name}`;
     const { texts } = await family.stream(
       { url: site.front.url, conversation },
@@ -200,15 +199,15 @@ describe("an answer that does not arrive", () => {
     );
     const lost = "The connection to the origin was lost and the rest of the answer cannot be recovered";
     const outcome = outcomeOf(texts);
-    await someBytes(conversation);
+    await someBytes(site, conversation);
     site.back.faults = { isRefusing: true };
     site.back.cutAll();
     expectError(family, await outcome, lost);
     expect(await site.row(conversation)).toMatchObject({ is_done: true, end: "origin_lost", reattached: 0 });
   });
 
-  it("/completion: whose origin is lost has an error event in place of the final one", async () => {
-    await startSite({ vars: { RECONNECT_SECONDS: "1" } });
+  it("/completion: whose origin is lost has an error event in place of the final one", async ({ start }) => {
+    const site = await start({ paceMs: 5, vars: { RECONNECT_SECONDS: "1" } });
     const answer = await send("POST", `${site.front.url}/completion`, {
       headers: { authorization: `Bearer ${KEY}`, "x-conversation-id": "native" },
       body: { prompt: "native", n_predict: 4_000, stream: true, seed: 1 },
@@ -222,72 +221,76 @@ describe("an answer that does not arrive", () => {
     expect(await site.row("native")).toMatchObject({ end: "origin_lost", reattached: 0 });
   });
 
-  it.each(EVERY_FAMILY)(
+  it.for(EVERY_FAMILY)(
     "%s: whose gateway is killed is an error, and the whole of it is there later",
-    async (name, family) => {
-      await startSite();
+    async ([name, family], { start }) => {
+      const site = await start({ paceMs: 5 });
       const conversation = `killed ${name}`;
       const question = { prompt: `killed-${name}`, tokens: 300 };
       const { texts } = await family.stream({ url: site.front.url, conversation }, question);
       const outcome = outcomeOf(texts);
-      await someBytes(conversation);
+      await someBytes(site, conversation);
       await site.restartGateway();
       expect((await outcome).error).toBeInstanceOf(Error);
-      const later = await joined(family.read(new Response(await replayed(conversation))));
-      expect(later).toBe(await saidByOrigin(family, question));
+      const later = await joined(family.read(new Response(await replayed(site, conversation))));
+      expect(later).toBe(await saidByOrigin(site, family, question));
       expect(await site.row(conversation)).toMatchObject({ end: "done", reattached: 1 });
     },
   );
 
-  it.each(EVERY_FAMILY)("%s: because a newer request took the conversation over is an error", async (name, family) => {
-    await startSite();
-    const conversation = `replaced ${name}`;
-    const old = await family.stream({ url: site.front.url, conversation }, { prompt: `old-${name}`, tokens: 4_000 });
-    const outcome = outcomeOf(old.texts);
-    await someBytes(conversation);
-    const question = { prompt: `new-${name}`, tokens: 30 };
-    const { texts } = await family.stream({ url: site.front.url, conversation }, question);
-    expectError(family, await outcome, "A newer request took this conversation over");
-    expect(await joined(texts)).toBe(await saidByOrigin(family, question));
-  });
+  it.for(EVERY_FAMILY)(
+    "%s: because a newer request took the conversation over is an error",
+    async ([name, family], { start }) => {
+      const site = await start({ paceMs: 5 });
+      const conversation = `replaced ${name}`;
+      const old = await family.stream({ url: site.front.url, conversation }, { prompt: `old-${name}`, tokens: 4_000 });
+      const outcome = outcomeOf(old.texts);
+      await someBytes(site, conversation);
+      const question = { prompt: `new-${name}`, tokens: 30 };
+      const { texts } = await family.stream({ url: site.front.url, conversation }, question);
+      expectError(family, await outcome, "A newer request took this conversation over");
+      expect(await joined(texts)).toBe(await saidByOrigin(site, family, question));
+    },
+  );
 });
 
-describe("an SDK that tries again by itself", () => {
-  afterEach(() => site.close());
+describe.concurrent("an SDK that tries again by itself", () => {
+  it.for(EVERY_FAMILY)(
+    "%s: after a connection cut in its headers joins the live answer",
+    async ([name, family], { start }) => {
+      const site = await start({ paceMs: 5 });
+      const conversation = `joined ${name}`;
+      const question = { prompt: `joined-${name}`, tokens: 400 };
+      site.front.faults = { cutAfterBytes: [10, 100] };
+      const asked = family.stream({ url: site.front.url, conversation, maxRetries: 2 }, question);
+      await until(() => site.front.cuts === 1, "the first connection is cut");
+      site.front.faults = {};
+      const text = await joined((await asked).texts);
+      expect(text).toBe(await saidByOrigin(site, family, question));
+      expect(postsOf(site, question).map(({ headers }) => headers.get("x-stainless-retry-count"))).toEqual(["0", "1"]);
+      expect(askedAtOrigin(site, question).length).toBe(1);
+      expect(await site.origin.generations(400)).toBe(1);
+    },
+  );
 
-  it.each(EVERY_FAMILY)("%s: after a connection cut in its headers joins the live answer", async (name, family) => {
-    await startSite();
-    const conversation = `joined ${name}`;
-    const question = { prompt: `joined-${name}`, tokens: 400 };
-    site.front.faults = { cutAfterBytes: [10, 100] };
-    const asked = family.stream({ url: site.front.url, conversation, maxRetries: 2 }, question);
-    await until(() => site.front.cuts === 1, "the first connection is cut");
-    site.front.faults = {};
-    const text = await joined((await asked).texts);
-    expect(text).toBe(await saidByOrigin(family, question));
-    expect(postsOf(question).map(({ headers }) => headers.get("x-stainless-retry-count"))).toEqual(["0", "1"]);
-    expect(askedAtOrigin(question).length).toBe(1);
-    expect(await site.origin.generations(400)).toBe(1);
-  });
-
-  it.each(EVERY_FAMILY)("%s: while its request waits for a slot keeps its place", async (name, family) => {
-    await startSite({ slots: 1 });
+  it.for(EVERY_FAMILY)("%s: while its request waits for a slot keeps its place", async ([name, family], { start }) => {
+    const site = await start({ paceMs: 5, slots: 1 });
     const conversation = `queued ${name}`;
     const busy = site.chat("busy", chatBody("busy", 300));
     await until(async () => (await site.origin.busySlots()) === 1, "the only slot is busy");
     const question = { prompt: `queued-${name}`, tokens: 300 };
     const asked = family.stream({ url: site.front.url, conversation, maxRetries: 2 }, question);
-    await until(() => askedAtOrigin(question).length === 1, "the origin was asked");
+    await until(() => askedAtOrigin(site, question).length === 1, "the origin was asked");
     site.front.cutAll();
-    expect(await joined((await asked).texts)).toBe(await saidByOrigin(family, question));
+    expect(await joined((await asked).texts)).toBe(await saidByOrigin(site, family, question));
     expect((await (await busy.answer).whole()).toString().endsWith(DONE)).toBe(true);
-    expect(postsOf(question).length).toBe(2);
-    expect(askedAtOrigin(question).length).toBe(1);
+    expect(postsOf(site, question).length).toBe(2);
+    expect(askedAtOrigin(site, question).length).toBe(1);
     expect(await site.origin.generations(300)).toBe(2);
   });
 
-  it.each(EVERY_FAMILY)("%s: does not undo the user's stop", async (name, family) => {
-    await startSite();
+  it.for(EVERY_FAMILY)("%s: does not undo the user's stop", async ([name, family], { start }) => {
+    const site = await start({ paceMs: 5 });
     const conversation = `stopped ${name}`;
     const question = { prompt: `stopped-${name}`, tokens: 400 };
     const refused = family
@@ -299,30 +302,29 @@ describe("an SDK that tries again by itself", () => {
       status: 409,
       message: expect.stringContaining("The conversation was stopped"),
     });
-    expect(postsOf(question).length).toBe(1);
+    expect(postsOf(site, question).length).toBe(1);
     expect(await site.row(conversation)).toBeUndefined();
   });
 
-  it.each(EVERY_FAMILY)("%s: does not take the conversation back from a newer request", async (name, family) => {
-    await startSite();
-    const conversation = `json replaced ${name}`;
-    const question = { prompt: `old-${name}`, tokens: 400 };
-    const refused = family
-      .whole({ url: site.front.url, conversation, maxRetries: 2 }, question)
-      .catch((error: unknown) => error);
-    await until(async () => (await site.origin.busySlots()) === 1, "the answer is being made");
-    const newer = { prompt: `new-${name}`, tokens: 30 };
-    const { texts } = await family.stream({ url: site.front.url, conversation }, newer);
-    expect(await refused).toMatchObject({ status: 409, message: expect.stringContaining("A newer request took") });
-    expect(await joined(texts)).toBe(await saidByOrigin(family, newer));
-    expect(postsOf(question).length).toBe(1);
-    expect(await site.row(conversation)).toMatchObject({ end: "done" });
-  });
+  it.for(EVERY_FAMILY)(
+    "%s: does not take the conversation back from a newer request",
+    async ([name, family], { start }) => {
+      const site = await start({ paceMs: 5 });
+      const conversation = `json replaced ${name}`;
+      const question = { prompt: `old-${name}`, tokens: 400 };
+      const refused = family
+        .whole({ url: site.front.url, conversation, maxRetries: 2 }, question)
+        .catch((error: unknown) => error);
+      await until(async () => (await site.origin.busySlots()) === 1, "the answer is being made");
+      const newer = { prompt: `new-${name}`, tokens: 30 };
+      const { texts } = await family.stream({ url: site.front.url, conversation }, newer);
+      expect(await refused).toMatchObject({ status: 409, message: expect.stringContaining("A newer request took") });
+      expect(await joined(texts)).toBe(await saidByOrigin(site, family, newer));
+      expect(postsOf(site, question).length).toBe(1);
+      expect(await site.row(conversation)).toMatchObject({ end: "done" });
+    },
+  );
 });
-
-async function startSite(options: SiteOptions = {}): Promise<void> {
-  site = await Site.start({ paceMs: 5, ...options });
-}
 
 function openai({ url, conversation, maxRetries = 0 }: Connection): OpenAI {
   return new OpenAI({
@@ -399,26 +401,26 @@ function expectError(family: Family, { text, error }: Outcome, message: string):
   expect(text.length).toBeGreaterThan(0);
 }
 
-async function someBytes(conversation: string): Promise<void> {
+async function someBytes(site: Site, conversation: string): Promise<void> {
   await until(async () => ((await site.row(conversation))?.total_bytes ?? 0) > 2_000, "there are bytes");
 }
 
 /** What the SDK makes of the bytes that an undisturbed reader of the origin gets. */
-async function saidByOrigin(family: Family, { prompt }: Question): Promise<string> {
+async function saidByOrigin(site: Site, family: Family, { prompt }: Question): Promise<string> {
   return await joined(family.read(new Response(await site.atOrigin(prompt))));
 }
 
 /** A copy on a buffer of its own, which is what a Response takes. */
-async function replayed(conversation: string): Promise<Uint8Array<ArrayBuffer>> {
+async function replayed(site: Site, conversation: string): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await site.replay(conversation));
 }
 
 /** The requests for a generation that reached the origin. */
-function askedAtOrigin({ prompt }: Question) {
+function askedAtOrigin(site: Site, { prompt }: Question) {
   return site.back.requests.filter(({ method, body }) => method === "POST" && body.includes(`"${prompt}"`));
 }
 
 /** The requests that the SDK made of the gateway. */
-function postsOf({ prompt }: Question) {
+function postsOf(site: Site, { prompt }: Question) {
   return site.front.requests.filter(({ method, body }) => method === "POST" && body.includes(`"${prompt}"`));
 }
