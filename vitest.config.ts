@@ -14,6 +14,8 @@ const OWN_ORIGIN = [
   "fuzz",
   "hostile",
   "install",
+  "mixed-load",
+  "neighbours",
   "old-storage",
   "package",
   "setup",
@@ -21,13 +23,23 @@ const OWN_ORIGIN = [
   "web-ui",
 ];
 
+/** End-to-end tests that hold the machine's speed against a number: nothing else runs beside them. */
+const ALONE = ["hostile", "neighbours", "silence"];
+
+const LEFT_OUT = process.env.LLAMA_SERVER ? OWN_ORIGIN : [];
+
+/** The quick ones come first. */
+const BEHIND_UNIT = { groupOrder: 1 };
+
+const e2e = (names: readonly string[]) => names.map((name) => `test/e2e/${name}.test.ts`);
+
 let taken = 0;
 /** Files of tests count what is asked of their origin: each takes its own. */
 function nextOf(origins: readonly string[]): string {
   return origins[taken++ % origins.length] ?? "";
 }
 
-/** Five kinds of tests, by where they run; `npm test` and `npm run test:llama` name the ones they want. */
+/** Kinds of tests, by where they run; `npm test` and `npm run test:llama` name the ones they want. */
 export default defineConfig({
   test: {
     reporters: json === undefined ? [new QuietReporter()] : [new QuietReporter(), ["json", { outputFile: json }]],
@@ -61,6 +73,7 @@ export default defineConfig({
         test: {
           name: "workers",
           include: ["test/workers/**/*.test.ts"],
+          sequence: BEHIND_UNIT,
           globalSetup: ["test/workers/origin.setup.ts"],
           testTimeout: 20_000,
         },
@@ -79,8 +92,19 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
-          // What has an origin of its own, or none, is the same in front of a real llama-server.
-          exclude: process.env.LLAMA_SERVER ? OWN_ORIGIN.map((name) => `test/e2e/${name}.test.ts`) : [],
+          sequence: BEHIND_UNIT,
+          exclude: e2e([...ALONE, ...LEFT_OUT]),
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+          // Each test with a gateway and an origin of its own; a real llama-server computes.
+          maxConcurrency: process.env.LLAMA_SERVER ? 1 : 6,
+        },
+      },
+      {
+        test: {
+          name: "e2e-alone",
+          include: e2e(ALONE),
+          exclude: e2e(LEFT_OUT),
           testTimeout: 120_000,
           hookTimeout: 60_000,
           fileParallelism: false,

@@ -12,6 +12,7 @@ import { parseArgs } from "node:util";
 import { NO_NETWORK, ROOT } from "../tools/bundle.ts";
 import { exitCode, misused, onEnd } from "../tools/command-line.ts";
 
+/** Each with its parts: `e2e` is also `e2e-alone`. */
 const ALL_PROJECTS = ["unit", "workers", "conformance", "e2e"];
 const LLAMA_PROJECTS = ["conformance", "e2e"];
 
@@ -37,7 +38,7 @@ process.once("exit", () => rmSync(run, { recursive: true, force: true }));
 const { LLAMA_SERVER: _, HOLDFAST_TEST_JSON: __, ...env } = process.env;
 const vitest = spawn(
   process.execPath,
-  [join(ROOT, "node_modules/vitest/vitest.mjs"), "run", ...projects.map((name) => `--project=${name}`), ...rest],
+  [join(ROOT, "node_modules/vitest/vitest.mjs"), "run", ...projects.map((name) => `--project=${name}*`), ...rest],
   {
     cwd: ROOT,
     stdio: "inherit",

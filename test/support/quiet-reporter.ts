@@ -81,7 +81,9 @@ export class QuietReporter extends DefaultReporter {
     const running = [...this.#running.keys()].map(nameOf);
     const seconds = Math.round((performance.now() - this.#startedAt) / 1000);
     const counts = `${this.#finished.length - this.#failed} passed, ${this.#failed} failed`;
-    this.log(` ${String(seconds).padStart(4)} s  ${counts}; ${running[0] ?? "between two tests"}`);
+    const [longest = "between two tests", ...others] = running;
+    const more = others.length > 0 ? `, and ${others.length} more` : "";
+    this.log(` ${String(seconds).padStart(4)} s  ${counts}; ${longest}${more}`);
   }
 
   /** The pool of the tests inside workerd writes the runtime's messages to our output, one per call. */
