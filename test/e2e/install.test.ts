@@ -13,7 +13,10 @@ import { until, within } from "../../tools/wait.ts";
 
 const LOCK = { packages: { "": {}, "node_modules/tool": { version: "1.0.0", integrity: "sha512-x" } } };
 
-/** Installs the one package as soon as the file `go` is there, and writes down that it was asked. */
+/**
+ * Installs the one package as soon as the file `go` is there, and writes down that it was asked. The last file comes in one
+ * step: that of an install that was killed goes on beside the next.
+ */
 const NPM = `#!/bin/sh
 echo "$*" >> asked
 case "$*" in
@@ -23,7 +26,7 @@ esac
 while [ ! -e go ]; do sleep 0.01; done
 mkdir -p node_modules/tool
 echo '{}' > node_modules/tool/package.json
-cp package-lock.json node_modules/.package-lock.json
+cp package-lock.json installed.$$ && mv installed.$$ node_modules/.package-lock.json
 `;
 
 let folder: string;
