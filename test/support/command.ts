@@ -3,6 +3,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { until, within } from "../../tools/wait.ts";
 
+/** `npm start` bundles the Worker first, which takes 2 s, and many times that where others are at work. */
+const READY_DEADLINE_MS = 60_000;
+
 /** In a process group of its own. Whoever starts it ends it. */
 export class Command {
   stdout = "";
@@ -33,13 +36,14 @@ export class Command {
   }
 
   async readUntil(text: string): Promise<this> {
-    await until(() => {
+    const hasPrinted = () => {
       if (this.stdout.includes(text)) return true;
       if (this.#child.exitCode === null) return false;
       throw new Error(
         `It ended with ${this.#child.exitCode}, without printing "${text}": ${this.stdout}${this.stderr}`,
       );
-    }, `it prints "${text}"`);
+    };
+    await until(hasPrinted, `it prints "${text}"`, READY_DEADLINE_MS);
     return this;
   }
 
