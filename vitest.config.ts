@@ -84,8 +84,7 @@ export default defineConfig({
           include: ["test/conformance/**/*.test.ts"],
           globalSetup: ["test/conformance/targets.setup.ts"],
           testTimeout: 30_000,
-          // The tests count the slots that are busy at the origin, which is one for all.
-          fileParallelism: false,
+          sequence: BEHIND_UNIT,
         },
       },
       {
