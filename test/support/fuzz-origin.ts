@@ -51,7 +51,7 @@ export type Kind = keyof typeof OUTCOMES;
 export const PRIVATE_HEADERS = { "set-cookie": "a=b", "clear-site-data": '"*"', server: "private", via: "1.1 private" };
 
 const OWN_PATHS =
-  /^\/(v1\/(chat\/completions|completions|messages|responses|models|streams\/lookup|stream(\/[0-9a-f-]{36})?)|tokenize|props|models)$/;
+  /^\/(v1\/(chat\/completions|completions|messages|responses|models|streams\/lookup|stream(\/[0-9a-f-]{36})?)|tokenize|props|models|health)$/;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export class OddOrigin {

@@ -1,6 +1,6 @@
 /** The package as an app gets it: `npm pack`, then `npm install` of that file in a folder of its own, without a network. */
 import { execFile } from "node:child_process";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -20,10 +20,8 @@ export function packPackage(): Promise<string> {
 export async function installPackage(folder: string): Promise<string> {
   const packed = await packPackage();
   const [tarball = ""] = await readdir(packed);
-  const dependencies = {
-    holdfast: `file:${join(packed, tarball)}`,
-    workerd: `file:${await standInForWorkerd(folder)}`,
-  };
+  await copyFile(join(packed, tarball), join(folder, tarball));
+  const dependencies = { holdfast: `file:${tarball}`, workerd: `file:${await standInForWorkerd(folder)}` };
   await writeFile(join(folder, "package.json"), JSON.stringify({ type: "module", private: true, dependencies }));
   await run("npm", ["install", "--offline", "--no-audit", "--no-fund"], { cwd: folder });
   return join(folder, "node_modules/holdfast");
