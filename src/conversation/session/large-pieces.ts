@@ -9,7 +9,7 @@ import { PIECE_BYTES } from "../log/replay-log.ts";
 
 const LARGE_PIECE_BYTES = 262_144;
 /** A replay at full speed fills the thread: more at once gain nothing. */
-const MOST_HOLDERS = 64;
+const MOST_HOLDERS = 32;
 
 /** At most MOST_HOLDERS at a time. */
 export class LargePieces {
