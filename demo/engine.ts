@@ -53,7 +53,8 @@ export class Engine {
     const session = key ? this.sessions.open(key) : new Session(key);
     const gone = goneSignal(response);
     const stop = () => session.stop();
-    this.#closing.signal.addEventListener("abort", stop, { once: true });
+    const closing = this.#untilClosed();
+    closing.addEventListener("abort", stop, { once: true });
     try {
       await pause(headersAfterMs(body), session.stopped);
       const refusal = refusalAskedFor(body);
@@ -62,7 +63,7 @@ export class Engine {
       if (request.stream && !session.isResumable) onAbort(gone, stop);
 
       // A queued request with an id keeps its place in the line: it runs even when nobody waits for it any more.
-      const slot = await this.slots.take(session.isResumable ? this.#closing.signal : gone);
+      const slot = await this.slots.take(session.isResumable ? closing : gone);
       if (!slot) return;
       try {
         if (request.stream) await this.#stream(request, path, slot, session, response);
@@ -71,7 +72,7 @@ export class Engine {
         this.slots.free(slot);
       }
     } finally {
-      this.#closing.signal.removeEventListener("abort", stop);
+      closing.removeEventListener("abort", stop);
       // What closing the origin cuts is in the journal for the next one.
       if (session.completedAt === 0 && !this.#closing.signal.aborted) this.sessions.forget(session);
       session.ring.close();
@@ -85,6 +86,11 @@ export class Engine {
 
   stop(): void {
     this.#closing.abort();
+  }
+
+  /** A signal for each answer: Node 20 takes more than ten listeners on one for a leak, and warns. */
+  #untilClosed(): AbortSignal {
+    return AbortSignal.any([this.#closing.signal]);
   }
 
   async #stream(
@@ -113,7 +119,8 @@ export class Engine {
     const session = this.sessions.open(key);
     session.startedAt = identity.startedAt;
     const stop = () => session.stop();
-    this.#closing.signal.addEventListener("abort", stop, { once: true });
+    const closing = this.#untilClosed();
+    closing.addEventListener("abort", stop, { once: true });
     const slot = await this.slots.take(session.stopped);
     if (!slot) return;
     try {
@@ -122,7 +129,7 @@ export class Engine {
       if (!session.stopped.aborted) this.sessions.complete(session);
     } finally {
       this.slots.free(slot);
-      this.#closing.signal.removeEventListener("abort", stop);
+      closing.removeEventListener("abort", stop);
       session.ring.close();
     }
   }
@@ -137,7 +144,7 @@ export class Engine {
     this.generations++;
     const dialect = route.createDialect({ ...request, slotId: slot.id, identity: newIdentity(session) });
     const hangUntil = AbortSignal.any([session.stopped, goneSignal(response)]);
-    const until = request.ending === "hang" ? hangUntil : this.#closing.signal;
+    const until = request.ending === "hang" ? hangUntil : this.#untilClosed();
     const answer = await wholeAnswer(request, dialect, slot, until);
     if (request.ending === "error") throw new Refusal(500, "Context size has been exceeded.", "server_error");
     const json = Buffer.from(JSON.stringify(answer));
