@@ -233,7 +233,7 @@ export class Conversation extends DurableObject<Env> {
   }
 
   #accepted(session: Session): void {
-    this.#reports.accepted(session, Date.now());
+    this.ctx.waitUntil(this.#reports.accepted(session, Date.now()));
     const member = this.#pair.memberOf(session);
     if (member) this.#pair.change({ type: "accepted", member });
     this.ctx.waitUntil(this.#slots.freeAbandoned(session));

@@ -23,7 +23,6 @@
  * A change that a reader of the version before would misread takes the next number. In all versions the table is called
  * `log`, and has its versions in `origin_bytes` at the keys -1 and -2, so that an older gateway knows what it cannot read.
  */
-
 import type { Sql } from "../storage/sql.ts";
 import { partKey, partKeys, recordKey, type Slot } from "./log/row-keys.ts";
 

@@ -1,5 +1,4 @@
 /** The sessions of one conversation as they are stored: makes one of a request, restores them, deletes them. */
-
 import type { Clock } from "../clock.ts";
 import type { LogStorage } from "../storage/sql.ts";
 import { ActiveSession } from "./active-session.ts";

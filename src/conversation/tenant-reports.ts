@@ -74,10 +74,11 @@ export class TenantReports {
     else await told(this.#link.released(ticket));
   }
 
-  accepted(session: Session, now: number): void {
+  /** Resolves when the tenant's object knows the origin that answers. */
+  async accepted(session: Session, now: number): Promise<void> {
     this.#firstByteAt.set(session, now);
     // It was chosen after the beginning, or took the request over: rare, and the owner is not to wait for the heartbeat.
-    if (this.#toldOrigin.get(session) !== session.record.origin) void this.renewed(session);
+    if (this.#toldOrigin.get(session) !== session.record.origin) await this.renewed(session);
   }
 
   /** Resolves when the tenant's object was told of every end so far, or could not be. */

@@ -187,9 +187,13 @@ export function isUntaken(status: number): boolean {
  * gateway's, or about who may pass an ingress, and is not for the client.
  */
 export async function unauthorized(response: Response): Promise<ApiError> {
+  return (await ownError(response)) ? keyRejected() : answeredInItsPlace(response);
+}
+
+/** The body of an error in the origin's own shape; `undefined`: something answered in its place. */
+async function ownError(response: Response): Promise<Uint8Array | undefined> {
   const body = await readAtMost(response, MAX_ANSWER_BYTES);
-  const isOwn = isOwnError(response.headers, new TextDecoder().decode(body));
-  return isOwn ? keyRejected() : answeredInItsPlace(response);
+  return isOwnError(response.headers, new TextDecoder().decode(body)) ? body : undefined;
 }
 
 function answeredInItsPlace(response: Response): ApiError {
@@ -200,9 +204,9 @@ function answeredInItsPlace(response: Response): ApiError {
 
 /** An answer to a request that is no answer of the model. */
 async function notOpened(response: Response): Promise<Opening> {
-  const { status, headers } = response;
-  const body = await readAtMost(response, MAX_ANSWER_BYTES);
-  if (isOwnError(headers, new TextDecoder().decode(body))) {
+  const { status } = response;
+  const body = await ownError(response);
+  if (body) {
     if (status === 401) return { refused: keyRejected(), isUntaken: true };
     // A llama-server that loads its model takes no request.
     return { refused: { status, contentType: typeOf(response), body }, isUntaken: status === 503 };

@@ -5,7 +5,7 @@
 import { ApiError, originUnreachable } from "../errors.ts";
 import { unauthorized } from "./origin.ts";
 import type { OriginConfig } from "./origins-config.ts";
-import { fetchOrigin } from "./transport.ts";
+import { fetchOrigin, pickHeaders } from "./transport.ts";
 
 /** What a route and the request's body came to, in the gateway's own view. */
 export interface StrictRequest {
@@ -37,11 +37,7 @@ const PASSED_RESPONSE_HEADERS = [
 
 /** Throws ApiError 502 when the origin is not there, or answers with something that is no answer. */
 export async function forward(origin: OriginConfig, request: StrictRequest): Promise<Response> {
-  const headers = new Headers();
-  for (const name of FORWARDED_REQUEST_HEADERS) {
-    const value = request.headers.get(name);
-    if (value !== null) headers.set(name, value);
-  }
+  const headers = pickHeaders(request.headers, FORWARDED_REQUEST_HEADERS);
   const { method, signal, body } = request;
   const response = await fetchAnswer(origin, request.path, { method, headers, signal, ...(body && { body }) });
   if (response.status === 401) throw await unauthorized(response);
@@ -49,7 +45,10 @@ export async function forward(origin: OriginConfig, request: StrictRequest): Pro
     await response.body?.cancel();
     throw notAnAnswer(response.status);
   }
-  return new Response(response.body, { status: response.status, headers: passedHeaders(response.headers) });
+  return new Response(response.body, {
+    status: response.status,
+    headers: pickHeaders(response.headers, PASSED_RESPONSE_HEADERS),
+  });
 }
 
 /** 1xx and what no standard knows cannot be passed on; a redirect would take the client, its key and its prompt along. */
@@ -61,15 +60,6 @@ function notAnAnswer(status: number): ApiError {
   const what =
     status >= 300 && status <= 399 ? "a redirect, which is not followed: set the origin's URL to its end" : "no answer";
   return new ApiError(502, "origin_unreachable", `The llama-server behind the gateway answered ${status}: ${what}`);
-}
-
-function passedHeaders(headers: Headers): Headers {
-  const passed = new Headers();
-  for (const name of PASSED_RESPONSE_HEADERS) {
-    const value = headers.get(name);
-    if (value !== null) passed.set(name, value);
-  }
-  return passed;
 }
 
 async function fetchAnswer(

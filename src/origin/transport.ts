@@ -17,3 +17,13 @@ export function fetchOrigin(
   const request = { ...init, redirect: "manual" } as const;
   return via ? via.fetch(origin.url + path, request) : fetch(origin.url + path, request);
 }
+
+/** Those of `headers` that are listed: what is not goes no further. */
+export function pickHeaders(headers: Headers, names: readonly string[]): Headers {
+  const picked = new Headers();
+  for (const name of names) {
+    const value = headers.get(name);
+    if (value !== null) picked.set(name, value);
+  }
+  return picked;
+}

@@ -1,9 +1,12 @@
-/** llama.cpp's own web UI, as the origin serves it (routes/page.ts has its routes): its files, asked for with the gateway's key, and kept by browsers. */
+/**
+ * llama.cpp's own web UI, as the origin serves it (routes/page.ts has its routes): its files, asked for with the gateway's
+ * key, and kept by browsers.
+ */
 import { ApiError, originUnreachable } from "../errors.ts";
 import { unauthorized } from "./origin.ts";
 import type { OriginConfig } from "./origins-config.ts";
 import { poolOf } from "./pool.ts";
-import { fetchOrigin } from "./transport.ts";
+import { fetchOrigin, pickHeaders } from "./transport.ts";
 
 const FORWARDED_REQUEST_HEADERS = ["Accept", "If-None-Match", "If-Modified-Since"] as const;
 
@@ -27,14 +30,14 @@ export async function webUiFile(origins: readonly OriginConfig[], request: Reque
   const [name = ""] = pool.rank({ model: undefined, key: "web UI" });
   const origin = pool.get(name);
   if (!origin) throw originUnreachable(new Error("There is no origin"));
-  const headers = pick(request.headers, FORWARDED_REQUEST_HEADERS);
+  const headers = pickHeaders(request.headers, FORWARDED_REQUEST_HEADERS);
   const { method, signal } = request;
   const response = await fetchOrigin(origin.config, path, { method, headers, signal }).catch((cause) => {
     throw originUnreachable(cause);
   });
   const { status, body } = response;
   if (status === 200 || status === 304 || status === 404) {
-    return new Response(body, { status, headers: pick(response.headers, PASSED_RESPONSE_HEADERS) });
+    return new Response(body, { status, headers: pickHeaders(response.headers, PASSED_RESPONSE_HEADERS) });
   }
   if (status === 401) throw await unauthorized(response);
   await body?.cancel();
@@ -43,13 +46,4 @@ export async function webUiFile(origins: readonly OriginConfig[], request: Reque
     "origin_unreachable",
     `The llama-server behind the gateway answered ${status} for its web UI`,
   );
-}
-
-function pick(headers: Headers, names: readonly string[]): Headers {
-  const picked = new Headers();
-  for (const name of names) {
-    const value = headers.get(name);
-    if (value !== null) picked.set(name, value);
-  }
-  return picked;
 }

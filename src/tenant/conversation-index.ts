@@ -7,7 +7,6 @@
  * The conversation's object is the truth. Messages come late, twice or not at all: a message about a session never undoes
  * what a newer one of the same conversation has said, and what was struck off is not written again.
  */
-
 import type { LookupRow } from "../protocol.ts";
 import type { Sql, SqlColumn } from "../storage/sql.ts";
 import {

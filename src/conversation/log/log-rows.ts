@@ -1,5 +1,4 @@
-/** The flushed bytes of one log, in rows of the conversation's table: the only SQL on keys from 0 up. See keys.ts. */
-
+/** The flushed bytes of one log, in rows of the conversation's table: the only SQL on keys from 0 up. See row-keys.ts. */
 import type { Sql } from "../../storage/sql.ts";
 import { logKey, logKeys, offsetOf, type Slot } from "./row-keys.ts";
 
