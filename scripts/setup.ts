@@ -86,6 +86,7 @@ async function main(): Promise<void> {
         env: { ...process.env, WRANGLER_SEND_METRICS: NO_NETWORK.WRANGLER_SEND_METRICS },
         ask: terminal && ((question) => terminal.question(question)),
         say: (line) => console.log(line),
+        terminal: "inherit",
       },
     );
   } finally {

@@ -107,6 +107,7 @@ async function run(options: Partial<SetupOptions> = {}, answers?: string[]): Pro
     say(line) {
       said += `${line}\n`;
     },
+    terminal: "ignore",
   });
 }
 
@@ -225,6 +226,7 @@ describe("npm run setup, with the pinned wrangler and a stand-in for Cloudflare'
       say(line) {
         said += `${line}\n`;
       },
+      terminal: "ignore",
     };
   }
 

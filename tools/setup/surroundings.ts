@@ -14,6 +14,8 @@ export interface Surroundings {
   /** Asks the person; `undefined` where there is none to ask. */
   ask: ((question: string) => Promise<string>) | undefined;
   say(line: string): void;
+  /** Where wrangler itself talks to the person; `ignore`: there is nobody. */
+  terminal: "inherit" | "ignore";
 }
 
 /** wrangler needs two seconds to start on a small machine, and Cloudflare one to answer. */
@@ -43,12 +45,12 @@ export async function readWrangler({ root, wrangler, env }: Surroundings, args: 
 
 /** Runs wrangler with the user's terminal: it may ask which account, or for a workers.dev name. */
 export async function showWrangler(
-  { root, wrangler, env }: Surroundings,
+  { root, wrangler, env, terminal }: Surroundings,
   args: readonly string[],
   more: Env,
 ): Promise<boolean> {
   const [program, ...first] = wrangler;
-  const child = spawn(program, [...first, ...args], { cwd: root, env: { ...env, ...more }, stdio: "inherit" });
+  const child = spawn(program, [...first, ...args], { cwd: root, env: { ...env, ...more }, stdio: terminal });
   return (await endOf(child)) === 0;
 }
 
