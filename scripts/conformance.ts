@@ -1,5 +1,4 @@
 /** npm run conformance, and the package's `holdfast conformance`: does this server keep the rules of the protocol? */
-
 import { Client, freshId } from "../test/conformance/client.ts";
 import { lacking, type Rule } from "../test/conformance/rule.ts";
 import { TOPICS } from "../test/conformance/rules.ts";
@@ -76,7 +75,7 @@ async function main(): Promise<void> {
     }
   }
   console.log(`\n${results.ok} of ${results.ok + results.NO} rules hold on ${url}`);
-  if (results["not run"] > 0) console.log(`${results["not run"]} were not run:`);
+  if (results["not run"] > 0) console.log(`${results["not run"]} were not run (--); one may need more than one thing:`);
   for (const [reason, count] of reasons) console.log(`  ${count} need ${reason}`);
   if (results.ok + results.NO === 0) misused(`No rule was run with --only "${options.only}"`);
   process.exit(results.NO === 0 ? 0 : 1);

@@ -54,7 +54,9 @@ const ORIGIN_CHECK_MS = 2_000;
 const DEMO_PACE_MS = 60;
 const CONVERSATION = "hello";
 
-const HINT = `${INVOCATION.start} --help shows the options.`;
+/** Of `npm start --host 0.0.0.0` npm leaves us the address alone. */
+const NPM_HINT = ' npm keeps those that do not stand behind the "--".';
+const HINT = `${INVOCATION.start} --help shows the options.${INVOCATION.withoutNpm ? NPM_HINT : ""}`;
 
 interface Options {
   origin: string | undefined;
@@ -313,7 +315,7 @@ function clientKey({ key, storage }: Options): ClientKey {
   return {
     value,
     header,
-    line: `${value}\n            (shown this once; kept in ${shown(file)}, which only you can read)`,
+    line: `${value}\n            (kept in ${shown(file)}, which only you can read)`,
     page: (url) => signInLink(url, value),
   };
 }

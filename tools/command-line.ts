@@ -19,11 +19,7 @@ export function readOptions<Config extends ParseArgsConfig>(config: Config, hint
   try {
     return parseArgs(config);
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    const isStray = error instanceof Error && "code" in error && error.code === "ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL";
-    // What npm leaves of `npm start --host 0.0.0.0`.
-    const npm = isStray ? '\nnpm keeps the options that do not stand behind "--": npm start -- --option VALUE' : "";
-    return misused(`${message}${npm}\n${hint}`);
+    return misused(`${error instanceof Error ? error.message : String(error)}\n${hint}`);
   }
 }
 
