@@ -5,7 +5,7 @@ import { launchChromium } from "../../tools/chromium.ts";
 import { until } from "../../tools/wait.ts";
 import { saidIn } from "../support/said.ts";
 import { KEY, Site } from "../support/site.ts";
-import { HoldfastPage, type OpenOptions, PHONE, squeezed } from "./holdfast-page.ts";
+import { HoldfastPage, type OpenOptions, PATIENCE_MS, PHONE, squeezed } from "./holdfast-page.ts";
 
 /** The tiny model of the real server is some ten times as fast as the demo. */
 const TOKENS = process.env.LLAMA_SERVER ? 2_500 : 300;
@@ -232,5 +232,5 @@ async function expectWhole(page: HoldfastPage): Promise<void> {
 }
 
 async function whenAnswered(conversation: string): Promise<void> {
-  await until(async () => (await site.row(conversation))?.is_done, "the gateway has the whole answer", 90_000);
+  await until(async () => (await site.row(conversation))?.is_done, "the gateway has the whole answer", PATIENCE_MS);
 }

@@ -14,6 +14,9 @@ export const PHONE: BrowserContextOptions = {
 export const SMALL_PHONE = { ...PHONE, viewport: { width: 320, height: 568 } };
 const THUMB_PX = 44;
 
+/** For a whole answer: a real model on a machine that does other things takes ten times as long as alone. */
+export const PATIENCE_MS = 240_000;
+
 /** Chromium's own words about a connection that was lost on purpose. */
 const NETWORK_NOISE = /^Failed to load resource: (?:net::ERR_|the server responded with a status of (?:40[149]|429))/;
 
@@ -113,7 +116,7 @@ export class HoldfastPage {
     await until(
       async () => !(await this.isLive()) && (await this.page.locator(".answer").count()) > 0,
       "the answer is done",
-      90_000,
+      PATIENCE_MS,
     );
   }
 
