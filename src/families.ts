@@ -17,41 +17,37 @@ export interface EventFields {
 
 export interface Family {
   readonly paths: readonly string[];
-  /** llama-server checks this field before it touches a live session. */
-  readonly needsMessages: boolean;
   /** Whether this event is the last of a complete answer. Error events of the origin are final in every family. */
   isTerminator(fields: EventFields): boolean;
 }
 
 const isDone = ({ data }: EventFields) => data.startsWith("[DONE]");
 
-export const FAMILIES: Readonly<Record<RouteFamily, Family>> = {
+const FAMILIES: Readonly<Record<RouteFamily, Family>> = {
   chat: {
     paths: ["/v1/chat/completions", "/chat/completions"],
-    needsMessages: true,
     isTerminator: isDone,
   },
   completions: {
     paths: ["/v1/completions"],
-    needsMessages: false,
     isTerminator: isDone,
   },
   completion: {
     paths: ["/completion", "/completions", "/infill"],
-    needsMessages: false,
     isTerminator: (fields) => /^\{.*"stop": ?true/s.test(fields.data) || isDone(fields),
   },
   responses: {
     paths: ["/v1/responses", "/responses"],
-    needsMessages: false,
     isTerminator: ({ event }) => /^response\.(completed|incomplete|failed)$/.test(event),
   },
   messages: {
     paths: ["/v1/messages"],
-    needsMessages: true,
     isTerminator: ({ event }) => event === "message_stop",
   },
 };
+
+/** Of these llama-server checks the messages before it touches a live session. A set of its own: no client needs it. */
+export const NEEDS_MESSAGES: ReadonlySet<RouteFamily> = /* @__PURE__ */ new Set<RouteFamily>(["chat", "messages"]);
 
 /** OpenAI's SDK looks for `error` in the data of any event. */
 const dataError = (error: ErrorBody) => `data: ${JSON.stringify({ error })}\n\n`;

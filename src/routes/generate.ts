@@ -3,7 +3,7 @@ import type { Context } from "hono";
 import type { AppEnv } from "../context.ts";
 import { encodeStart } from "../conversation/messages.ts";
 import { badRequest, notFound } from "../errors.ts";
-import { FAMILIES, familyOf } from "../families.ts";
+import { familyOf, NEEDS_MESSAGES } from "../families.ts";
 import { CONVERSATION_HEADER, conversationOf, RETRY_COUNT_HEADER } from "../protocol.ts";
 import { type JsonRange, readRequestFields } from "../request/body-fields.ts";
 import type { Admission } from "../tenant/admission.ts";
@@ -36,7 +36,7 @@ async function start(c: Context<AppEnv>, path: string, id: string, admission: Ad
   const idempotencyKey = idempotencyKeyOf(headers);
   return await withBody(c, async (body) => {
     const { messages, stream, model } = await readRequestFields(body);
-    if (FAMILIES[family].needsMessages) checkMessages(messages);
+    if (NEEDS_MESSAGES.has(family)) checkMessages(messages);
     const isRetry = Number(headers.get(RETRY_COUNT_HEADER)) > 0;
     const bodyHash = await sha256(body);
     const { key, ticket, limitHeaders } = await admission.granted(body.length, model);
