@@ -15,8 +15,7 @@ export interface Ending {
 /** By its bytes: the family's last event, the origin's or the gateway's error event, or the gateway's word of a stop. */
 export function endingInBytes(tail: EventTail, family: RouteFamily | undefined): Ending | undefined {
   if (tail.isStopped) return { how: "stopped" };
-  if (family === undefined || !tail.isFinal(family)) return undefined;
-  return endingByError(tail) ?? { how: "done" };
+  return family && tail.isFinal(family) ? (endingByError(tail) ?? { how: "done" }) : undefined;
 }
 
 /** By the gateway's row, of a session all of whose bytes were read. */
@@ -25,17 +24,17 @@ export function endingInRow({ end }: LookupRow, tail: EventTail): Ending {
 }
 
 /** By an answer that says that there is nothing more to be had. */
-export function endingByRefusal(error: HoldfastError, isStopped?: boolean): Ending {
+export function endingByRefusal(error: unknown, isStopped?: boolean): Ending {
+  if (!(error instanceof HoldfastError)) return { how: "failed" };
   if (error.code === "conversation_stopped" || (isStopped && error.code === "gone")) return { how: "stopped" };
-  return { how: error.code === "conversation_replaced" ? "replaced" : "failed", error };
+  return endingWith(error);
 }
 
 function endingByError(tail: EventTail): Ending | undefined {
   const said = tail.error;
-  if (!said) return undefined;
-  const code = isGatewaysOwn(said.type) ? said.type : "origin_error";
-  return {
-    how: code === "conversation_replaced" ? "replaced" : "failed",
-    error: new HoldfastError(code, said.message),
-  };
+  return said && endingWith(new HoldfastError(isGatewaysOwn(said.type) ? said.type : "origin_error", said.message));
+}
+
+function endingWith(error: HoldfastError): Ending {
+  return { how: error.code === "conversation_replaced" ? "replaced" : "failed", error };
 }

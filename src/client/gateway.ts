@@ -5,6 +5,7 @@
 import {
   CONVERSATION_HEADER,
   EVENT_STREAM,
+  FAILURE_CODES,
   type FailureCode,
   JSON_TYPE,
   LOOKUP_PATH,
@@ -17,22 +18,7 @@ import type { Asked, Credentials } from "./asked.ts";
 import { errorIn } from "./event-tail.ts";
 import { HoldfastError, type HoldfastErrorCode } from "./holdfast-error.ts";
 import type { Fetch, ResumingFetchOptions } from "./options.ts";
-import { headersOf, urlOf } from "./requests.ts";
-
-/** Not every runtime's types know it; those that do not act on it ignore it. */
-const OUTLIVES_THE_PAGE = { keepalive: true };
-
-const CREDENTIAL_HEADERS = ["authorization", "x-api-key"];
-
-/** A refusal that will pass. */
-export class Unavailable extends Error {
-  readonly refusal: HoldfastError;
-
-  constructor(refusal: HoldfastError) {
-    super(refusal.message);
-    this.refusal = refusal;
-  }
-}
+import { headersOf, type InitWithHeaders, urlOf } from "./requests.ts";
 
 export class Gateway {
   readonly #base: string;
@@ -40,7 +26,7 @@ export class Gateway {
   readonly #apiKey: ResumingFetchOptions["apiKey"];
 
   constructor({ url, fetch, apiKey }: ResumingFetchOptions) {
-    this.#base = absolute(url).replace(/\/+$/, "").replace(/\/v1$/, "");
+    this.#base = absolute(url).replace(/(\/v1)?\/*$/, "");
     // Looked up at each call, on the global object: browsers refuse a `fetch` called as a method of anything else.
     this.#fetch = fetch ?? ((input, init) => globalThis.fetch(input, init));
     this.#apiKey = apiKey;
@@ -49,72 +35,93 @@ export class Gateway {
   /** The path of a URL at the gateway, `undefined` for one elsewhere. */
   pathOf(given: string): string | undefined {
     const url = absolute(given);
-    if (!url.startsWith(`${this.#base}/`)) return undefined;
-    return url.slice(this.#base.length).split(/[?#]/, 1)[0];
+    return url.startsWith(`${this.#base}/`) ? url.slice(this.#base.length) : undefined;
   }
 
   /** A request that is not resumed: as it is, but for the key where it goes to the gateway. */
   async passOn(input: string | URL | Request, init: RequestInit | undefined): Promise<Response> {
-    const key = this.pathOf(urlOf(input)) === undefined ? undefined : await this.#key();
-    if (key === undefined) return await this.#fetch(input, init);
-    return await this.#fetch(input, { ...init, headers: withKey(headersOf(input, init), key) });
+    if (!this.pathOf(urlOf(input))) return await this.#fetch(input, init);
+    return await this.#fetch(input, await this.#withKey({ ...init, headers: headersOf(input, init) }));
   }
 
-  /** With the key of the options, if there is one. */
-  async send(url: string, init: RequestInit, headers: Headers): Promise<Response> {
-    return await this.#fetch(url, { ...init, headers: withKey(headers, await this.#key()) });
+  /** Sends the request of an answer's bytes, and notes their session. */
+  async open(asked: Asked, url: string, init: InitWithHeaders, isPost = false): Promise<Response> {
+    const response = await this.#send(url, init, isPost);
+    const session = response.headers.get(SESSION_HEADER);
+    if (!session) {
+      const error = new HoldfastError("refused", `The answer has no ${SESSION_HEADER}`, { response });
+      // A captive portal answers 200 as well.
+      throw isPost ? error : passing(error);
+    }
+    if (!isPost && asked.session && session !== asked.session) {
+      throw new HoldfastError("conversation_replaced", `The session is ${session}, not ${asked.session}`);
+    }
+    asked.session = session;
+    return response;
   }
 
   /** The session's bytes from an offset on, live or ended. */
-  async read({ id, session, credentials }: Asked, from: number, signal: AbortSignal) {
-    const headers = new Headers({ ...credentials, Accept: EVENT_STREAM });
-    const response = await this.send(this.#streamUrl(id, session, `&from=${from}`), { signal }, headers);
-    if (!response.ok) throw await refusal(response);
-    const current = response.headers.get(SESSION_HEADER);
-    // A captive portal answers 200 as well.
-    if (current === null) throw new Unavailable(notOurs(response));
-    if (session !== undefined && current !== session) {
-      throw new HoldfastError("conversation_replaced", `The session is ${current}, not ${session}`);
-    }
-    return { response, session: current };
+  async read(asked: Asked, from: number, signal: AbortSignal): Promise<Response> {
+    const headers = new Headers({ ...asked.credentials, Accept: EVENT_STREAM });
+    return await this.open(asked, `${this.#streamUrl(asked)}&from=${from}`, { headers, signal });
   }
 
   /** False: fenced off, a newer session has the conversation. */
-  async stop({ id, session, credentials }: Asked, signal: AbortSignal): Promise<boolean> {
-    const init: RequestInit = { method: "DELETE", signal, ...OUTLIVES_THE_PAGE };
-    const response = await this.send(this.#streamUrl(id, session), init, new Headers(credentials));
-    if (response.ok) return true;
-    const error = await refusal(response);
-    if (error instanceof HoldfastError && error.code === "conversation_replaced") return false;
-    throw error;
+  async stop(asked: Asked, signal: AbortSignal): Promise<boolean> {
+    // It outlives the page, where the runtime knows of such a thing.
+    const init = { method: "DELETE", headers: new Headers(asked.credentials), signal, keepalive: true };
+    try {
+      await this.#send(this.#streamUrl(asked), init);
+      return true;
+    } catch (error) {
+      if (error instanceof HoldfastError && error.code === "conversation_replaced") return false;
+      throw error;
+    }
   }
 
   async lookup(ids: readonly string[], credentials: Credentials, signal: AbortSignal): Promise<LookupRow[]> {
-    const init: RequestInit = { method: "POST", body: JSON.stringify({ conversation_ids: ids }), signal };
     const headers = new Headers({ ...credentials, "Content-Type": JSON_TYPE });
-    const response = await this.send(this.#base + LOOKUP_PATH, init, headers);
-    if (!response.ok) throw await refusal(response);
+    const body = JSON.stringify({ conversation_ids: ids });
+    const response = await this.#send(this.#base + LOOKUP_PATH, { method: "POST", headers, body, signal });
     return (await response.json()) as LookupRow[];
   }
 
-  #streamUrl(id: string, session: string | undefined, more = ""): string {
-    const fence = session === undefined ? "" : `&session=${session}`;
-    return `${this.#base}${STREAM_PATH}?conv_id=${encodeURIComponent(id)}${fence}${more}`;
+  /** Throws what is not a 2xx: see `refusal`. */
+  async #send(url: string, init: InitWithHeaders, isPost = false): Promise<Response> {
+    const response = await this.#fetch(url, await this.#withKey(init));
+    if (response.ok) return response;
+    throw await refusal(response, isPost);
   }
 
-  async #key(): Promise<string | undefined> {
-    return typeof this.#apiKey === "function" ? await this.#apiKey() : this.#apiKey;
+  #streamUrl({ id, session }: Asked): string {
+    const fence = session ? `&session=${session}` : "";
+    return `${this.#base}${STREAM_PATH}?conv_id=${encodeURIComponent(id)}${fence}`;
+  }
+
+  /** The key of the options, if there is one, in place of any other. */
+  async #withKey(init: InitWithHeaders): Promise<InitWithHeaders> {
+    const key = typeof this.#apiKey === "function" ? await this.#apiKey() : this.#apiKey;
+    if (key !== undefined) {
+      init.headers.delete("X-Api-Key");
+      init.headers.set("Authorization", `Bearer ${key}`);
+    }
+    return init;
   }
 }
 
-/** In one spelling; in a page a relative URL is one of its host. */
+/** In one spelling, up to its path; in a page a relative URL is one of its host. */
 function absolute(url: string): string {
-  return new URL(url, (globalThis as { location?: { href: string } }).location?.href).href;
+  const { href } = new URL(url, (globalThis as { location?: { href: string } }).location?.href);
+  return href.replace(/[?#].*/, "");
 }
 
 export function credentialsIn(headers: Headers): Credentials {
-  const found = CREDENTIAL_HEADERS.map((name) => [name, headers.get(name)] as const);
-  return Object.fromEntries(found.filter((entry): entry is [string, string] => entry[1] !== null));
+  const found: Record<string, string> = {};
+  for (const name of ["Authorization", "X-Api-Key"]) {
+    const value = headers.get(name);
+    if (value !== null) found[name] = value;
+  }
+  return found;
 }
 
 /** A header value is bytes, and `fetch` has one character for each: an id goes out as its UTF-8. */
@@ -122,46 +129,30 @@ export function setConversation(headers: Headers, id: string): void {
   headers.set(CONVERSATION_HEADER, String.fromCharCode(...new TextEncoder().encode(id)));
 }
 
-export function conversationIn(headers: Headers): string | undefined {
-  const value = headers.get(CONVERSATION_HEADER)?.trim();
+export function conversationIn(headers: Headers): string | null {
+  const value = headers.get(CONVERSATION_HEADER);
   return value && new TextDecoder().decode(Uint8Array.from(value, (character) => character.charCodeAt(0)));
-}
-
-function withKey(headers: Headers, key: string | undefined): Headers {
-  if (key === undefined) return headers;
-  const keyed = new Headers(headers);
-  for (const name of CREDENTIAL_HEADERS) keyed.delete(name);
-  keyed.set("Authorization", `Bearer ${key}`);
-  return keyed;
 }
 
 type OwnCode = FailureCode | "conversation_replaced" | "conversation_stopped";
 
-const OWN_CODES: Readonly<Record<OwnCode, true>> = {
-  origin_lost: true,
-  origin_truncated: true,
-  origin_timeout: true,
-  interrupted: true,
-  too_long: true,
-  conversation_replaced: true,
-  conversation_stopped: true,
-};
+const OWN_CODES: readonly OwnCode[] = [...FAILURE_CODES, "conversation_replaced", "conversation_stopped"];
 
 /** Types of errors that only the gateway gives, about sessions that are over. */
 export function isGatewaysOwn(type: string): type is OwnCode {
-  return type in OWN_CODES;
+  return OWN_CODES.some((code) => code === type);
 }
 
-/** An answer that names no session, where the gateway's would. */
-export function notOurs(response: Response): HoldfastError {
-  return new HoldfastError("refused", `The answer has no ${SESSION_HEADER}`, { response });
+/** The same as a trouble that will pass. */
+function passing(refusal: HoldfastError): Error {
+  return new Error(refusal.message, { cause: refusal });
 }
 
 /**
  * What an answer other than a 2xx means, to be thrown. Only the gateway's own error shape is believed: what stands in front
  * of it has a 403 and a 404 of its own.
  */
-export async function refusal(refused: Response, isPost = false): Promise<HoldfastError | Unavailable> {
+async function refusal(refused: Response, isPost = false): Promise<Error> {
   const { status, headers } = refused;
   const text = await refused.text();
   const error = errorIn(text);
@@ -169,7 +160,7 @@ export async function refusal(refused: Response, isPost = false): Promise<Holdfa
   const code = error ? codeOf(status, error) : "refused";
   const message = error?.message ?? `${status}: ${text.slice(0, 200)}`;
   const final = new HoldfastError(code, message, { response: new Response(text, { status, headers }) });
-  return isFinal ? final : new Unavailable(final);
+  return isFinal ? final : passing(final);
 }
 
 /** A POST is the app's, and so is its refusal; a resume waits for what passes. */

@@ -35,10 +35,10 @@ export class HoldfastError extends Error {
   /** The answer that said so, where there was one; its body can be read. */
   readonly response: Response | undefined;
 
-  constructor(code: HoldfastErrorCode, message: string, { response, cause }: HoldfastErrorDetails = {}) {
-    super(message, { cause });
+  constructor(code: HoldfastErrorCode, message: string, details: HoldfastErrorDetails = {}) {
+    super(message, details);
     this.code = code;
-    this.response = response;
+    this.response = details.response;
   }
 
   get status(): number | undefined {

@@ -30,23 +30,17 @@ export class Memory {
 
   /** From an earlier life of the page. */
   async stored(id: string): Promise<Stored> {
-    try {
-      const text = await this.#storage?.getItem(this.#prefix + id);
-      return text ? (JSON.parse(text) as Stored) : {};
-    } catch {
-      // A storage that is closed, full or damaged costs the reload its memory, and no answer.
-      return {};
-    }
+    const read = async (): Promise<Stored> => JSON.parse((await this.#storage?.getItem(this.#prefix + id)) ?? "{}");
+    return (await quietly(read)) ?? {};
   }
 
   async remember(asked: Asked): Promise<void> {
-    this.#asked.delete(asked.id);
-    this.#asked.set(asked.id, asked);
-    const [oldest] = this.#asked.keys();
-    if (this.#asked.size > MAX_ENTRIES && oldest !== undefined) this.#asked.delete(oldest);
-    const { key, session } = asked;
-    const text = JSON.stringify({ key, session });
-    await quietly(() => this.#storage?.setItem(this.#prefix + asked.id, text));
+    const { id, key, session } = asked;
+    this.#asked.delete(id);
+    this.#asked.set(id, asked);
+    const [oldest = ""] = this.#asked.keys();
+    if (this.#asked.size > MAX_ENTRIES) this.#asked.delete(oldest);
+    await quietly(() => this.#storage?.setItem(this.#prefix + id, JSON.stringify({ key, session })));
   }
 
   /** The answer has ended: the next page has nothing to join. Here its session stays known, and fences a late stop. */
@@ -57,10 +51,11 @@ export class Memory {
   }
 }
 
-async function quietly(act: () => unknown): Promise<void> {
+/** A storage that is closed, full or damaged costs the reload its memory, and no answer. */
+async function quietly<Value>(act: () => Value): Promise<Awaited<Value> | undefined> {
   try {
-    await act();
+    return await act();
   } catch {
-    // As above: an answer does not fail for its bookmark.
+    return undefined;
   }
 }

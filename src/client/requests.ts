@@ -3,12 +3,10 @@
 /** A POST that can be sent more than once. */
 export interface Repeatable {
   url: string;
-  headers: Headers;
-  body: RequestInit["body"];
-  signal: AbortSignal | undefined;
-  /** All of it, for the `fetch` underneath. */
-  init: RequestInit;
+  init: InitWithHeaders;
 }
+
+export type InitWithHeaders = RequestInit & { headers: Headers };
 
 /** By what it has, not by its class: an app's `fetch` may come with a Request of its own. */
 function requestIn(input: string | URL | Request): Request | undefined {
@@ -29,35 +27,35 @@ export function headersOf(input: string | URL | Request, init: RequestInit | und
 
 export async function repeatable(input: string | URL | Request, init: RequestInit = {}): Promise<Repeatable> {
   const request = requestIn(input);
-  const signal = init.signal ?? request?.signal;
-  const headers = headersOf(input, init);
-  const given = init.body ?? (request?.body ? await request.arrayBuffer() : null);
+  let body = init.body ?? (request?.body ? await request.arrayBuffer() : null);
   // A stream can be sent once only.
-  const body = given instanceof ReadableStream ? await new Response(given).arrayBuffer() : given;
-  const all: RequestInit = { ...init, method: "POST", headers, body, signal: signal ?? null };
-  return { url: urlOf(input), headers, body, signal, init: all };
+  if (body instanceof ReadableStream) body = await new Response(body).arrayBuffer();
+  const signal = init.signal ?? request?.signal ?? null;
+  return { url: urlOf(input), init: { ...init, method: "POST", headers: headersOf(input, init), body, signal } };
 }
 
 /** The first answer's head with the unbroken body. */
 export function answerWith(first: Response, body: ReadableStream<Uint8Array>): Response {
   const headers = new Headers(first.headers);
   // They describe what came over the first connection.
-  for (const name of ["Content-Length", "Content-Encoding"]) headers.delete(name);
-  const { status, statusText, url } = first;
-  const answer = new Response(body, { status, statusText, headers });
+  headers.delete("Content-Length");
+  headers.delete("Content-Encoding");
+  const head = { status: first.status, statusText: first.statusText, headers };
+  const answer = new Response(body, head);
   if (answer.body) return answer;
   // React Native's Response takes no stream: one that has what SDKs use of it.
   const text = () => textOf(body);
   const json = async (): Promise<unknown> => JSON.parse(await text());
-  return { ok: true, status, statusText, url, headers, body, text, json } as Response;
+  return { ...head, ok: true, url: first.url, body, text, json } as Response;
 }
 
 async function textOf(body: ReadableStream<Uint8Array>): Promise<string> {
   const reader = body.getReader();
   const decoder = new TextDecoder();
   let text = "";
-  for (let read = await reader.read(); !read.done; read = await reader.read()) {
-    text += decoder.decode(read.value, { stream: true });
+  while (true) {
+    const { done, value } = await reader.read();
+    text += decoder.decode(value, { stream: !done });
+    if (done) return text;
   }
-  return text + decoder.decode();
 }

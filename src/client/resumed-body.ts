@@ -12,19 +12,17 @@
 import type { RouteFamily } from "../families.ts";
 import { EVENT_STREAM } from "../protocol.ts";
 import type { Asked } from "./asked.ts";
-import { Connection, type Piece } from "./connection.ts";
 import { type Ending, endingByRefusal, endingInBytes, endingInRow } from "./ending.ts";
 import { EventTail } from "./event-tail.ts";
 import type { Gateway } from "./gateway.ts";
-import { HoldfastError } from "./holdfast-error.ts";
+import type { HoldfastError } from "./holdfast-error.ts";
 import type { AnswerEnd, AnswerState } from "./options.ts";
-import type { Patience, Success } from "./patience.ts";
+import type { Patience, Try } from "./patience.ts";
 
 export interface ResumedBodyOptions {
   gateway: Gateway;
   asked: Asked;
   patience: Patience;
-  stallMs: number;
   /** Of the POST's route: tells the last event. After `attach` only the gateway knows. */
   family: RouteFamily | undefined;
   from: number;
@@ -47,17 +45,21 @@ export class ResumedBody {
   readonly #options: ResumedBodyOptions;
   readonly #tail = new EventTail();
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
-  #connection: Connection | undefined;
+  #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  /** Ends the request of the connection. */
+  #abort: AbortController | undefined;
+  /** Whether this connection has brought anything. */
+  #hasDelivered = false;
   #offset: number;
   #resumes = 0;
   #isEventStream = true;
   /** Of a JSON answer: the offset of its end, where the headers tell it. */
   #length = 0;
-  #hasEnded = false;
 
   constructor(options: ResumedBodyOptions) {
     this.#options = options;
     this.#offset = options.from;
+    options.patience.onWaiting = this.#waiting;
     this.stream = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
@@ -74,152 +76,131 @@ export class ResumedBody {
    * Gets the first connection: `ask` is the POST, or else it is a GET like those that follow. In either case it may take
    * several tries. Rejects with the app's reason if the app leaves meanwhile.
    */
-  async open(signal: AbortSignal | undefined, ask?: Ask, ms?: number): Promise<Response> {
-    this.#options.patience.heed(signal, () => this.#detach(signal?.reason));
+  async open(signal: AbortSignal | null | undefined, ask?: Ask, ms?: number): Promise<Response> {
+    this.#options.patience.heed(signal, () => {
+      // The app leaves: its own read fails, the session goes on.
+      this.#controller?.error(signal?.reason);
+      this.#over({ how: "detached" });
+    });
     try {
-      const opened = await this.#get(ask, ms);
-      if (!opened) throw signal?.reason;
-      this.#connect(opened);
-      return opened.value;
+      return await this.#connect(ask, ms);
     } catch (error) {
-      this.#over(error instanceof HoldfastError ? endingByRefusal(error) : { how: "failed" });
-      throw error;
+      this.#fail(error);
     }
-  }
-
-  /** The app leaves: its own read fails with `reason`, the session goes on. */
-  #detach(reason: unknown): void {
-    this.#controller?.error(reason);
-    this.#over({ how: "detached" });
   }
 
   async #pull(): Promise<void> {
     try {
-      const next = await this.#next();
-      if (this.#hasEnded || next === undefined) return;
-      if (next instanceof Uint8Array) {
-        this.#controller?.enqueue(next);
-      } else {
+      const next = await this.#next().catch((error) => this.#endingDespite(error));
+      if (this.#options.patience.isOver || !next) return;
+      if ("how" in next) {
         this.#controller?.close();
         this.#over(next);
+      } else {
+        this.#controller?.enqueue(next);
       }
     } catch (error) {
-      if (!this.#hasEnded) this.#refused(error);
+      this.#fail(error);
     }
   }
 
   /** The next bytes, or how it ended; `undefined` when the app has left. */
   async #next(): Promise<Uint8Array | Ending | undefined> {
-    while (!this.#hasEnded && this.#connection) {
-      const connection = this.#connection;
-      const first = await this.#options.patience.first(connection.read(), this.#options.stallMs);
+    const { patience } = this.#options;
+    while (!patience.isOver && this.#reader) {
+      // Any rejected read is a drop, whatever the runtime calls it.
+      const read = this.#reader.read().catch((cause: unknown) => ({ cause }));
+      const first = await patience.first(read);
       if (first === "over") return undefined;
       if (first === "late") this.#waiting(0, SILENT);
-      if (first === "late" || first === "woken") {
-        await this.#replace(connection);
-        continue;
+      if (typeof first === "object") {
+        if ("done" in first && !first.done) {
+          if (first.value.length > 0) return this.#count(first.value);
+          continue;
+        }
+        const ending = "done" in first && (await this.#endingHere());
+        if (ending) return ending;
+        // The next connection would be as short-lived as one that brought nothing. But the gateway is there: browsers throw
+        // away what they have not handed on when a connection breaks, and the next one may be read in time.
+        if (!this.#hasDelivered) await patience.pause("cause" in first ? first.cause : CUT, LONGEST_PAUSE_MS);
       }
-      connection.take(first.value);
-      if ("bytes" in first.value) {
-        if (first.value.bytes.length > 0) return this.#count(first.value.bytes);
-        continue;
-      }
-      const ending = await this.#endingAfter(first.value, connection);
-      if (ending) return ending;
-      await this.#pauseAfter(first.value, connection);
-      await this.#replace(connection);
+      await this.#connect();
     }
     return undefined;
   }
 
   #count(bytes: Uint8Array): Uint8Array {
     this.#offset += bytes.length;
+    this.#hasDelivered = true;
     if (this.#isEventStream) this.#tail.push(bytes);
     this.#options.patience.succeed();
     return bytes;
   }
 
-  /** How the answer ended, if this end of a connection is its end: a phone in the background gets clean ends anywhere. */
-  async #endingAfter(piece: Piece, connection: Connection): Promise<Ending | undefined> {
-    if (!("end" in piece) || piece.end !== "clean") return undefined;
+  /** How the answer ended, if this clean end of a connection is its end: a phone in the background gets them anywhere. */
+  async #endingHere(): Promise<Ending | undefined> {
     if (!this.#isEventStream) return this.#offset >= this.#length ? { how: "done" } : undefined;
     const ending = endingInBytes(this.#tail, this.#options.family);
     if (ending) return ending;
     // A resume that brings nothing says that nothing more will come, or it is one more cut: the gateway knows.
-    return this.#options.family !== undefined && connection.received > 0 ? undefined : await this.#askGateway();
+    return this.#options.family && this.#hasDelivered ? undefined : await this.#askGateway();
   }
 
   async #askGateway(): Promise<Ending | undefined> {
-    const { gateway, asked, patience, stallMs } = this.#options;
-    try {
-      const ask = (signal: AbortSignal) => gateway.lookup([asked.id], asked.credentials, signal);
-      const answer = await patience.attempt(ask, stallMs);
-      if (typeof answer === "string") return undefined;
-      const row = answer.value.find(({ session }) => session === asked.session);
-      return row?.is_done && row.total_bytes <= this.#offset ? endingInRow(row, this.#tail) : undefined;
-    } catch (error) {
-      if (error instanceof HoldfastError) throw error;
-      // Out of reach: the resume that follows finds out when it is there again.
-      return undefined;
-    }
+    const { gateway, asked, patience } = this.#options;
+    const rows = await patience.keepTrying((attempt) => gateway.lookup([asked.id], asked.credentials, attempt));
+    const row = rows.find(({ session }) => session === asked.session);
+    return row?.is_done && row.total_bytes <= this.#offset ? endingInRow(row, this.#tail) : undefined;
   }
 
-  /**
-   * The next connection would be as short-lived as one that brought nothing. But the gateway is there: browsers throw away
-   * what they have not handed on when a connection breaks, and the next one may be read in time.
-   */
-  async #pauseAfter(piece: Piece, connection: Connection): Promise<void> {
-    if (connection.received > 0) return;
-    const cause = "cause" in piece ? piece.cause : CUT;
-    await this.#options.patience.pause(cause, this.#waiting, LONGEST_PAUSE_MS);
-  }
-
-  /** The old connection is given up when the new one is there: a device that woke may find it alive. */
-  async #replace(old: Connection): Promise<void> {
-    const opened = await this.#get();
-    old.close();
-    if (!opened) return;
-    this.#resumes += 1;
-    this.#connect(opened);
-  }
-
-  #get(ask: Ask = (attempt) => this.#read(attempt), ms = this.#options.stallMs) {
-    return this.#options.patience.keepTrying(ask, ms, this.#waiting);
-  }
-
-  async #read(attempt: AbortSignal): Promise<Response> {
-    const { gateway, asked } = this.#options;
-    const { response, session } = await gateway.read(asked, this.#offset, attempt);
-    asked.session = session;
+  /** Opens the first connection, or the next. The old one is given up when the new one is there. */
+  async #connect(ask = this.#read, ms?: number): Promise<Response> {
+    const open: Try<[Response, AbortController]> = async (attempt, abort) => [await ask(attempt), abort];
+    const { patience } = this.#options;
+    const [response, abort] = await patience.keepTrying(open, ms);
+    if (!response.body) throw new TypeError("This fetch does not stream; expo/fetch does");
+    if (this.#reader) this.#resumes += 1;
+    this.#close();
+    this.#reader = response.body.getReader();
+    this.#abort = abort;
+    this.#hasDelivered = false;
+    const { headers } = response;
+    this.#isEventStream = headers.get("Content-Type")?.startsWith(EVENT_STREAM) ?? false;
+    this.#length = this.#offset + Number(headers.get("Content-Length"));
+    // The app may have left in the same moment.
+    if (patience.isOver) this.#close();
+    else this.#say({ name: "live" });
     return response;
   }
 
-  #connect({ value: response, abort }: Success<Response>): void {
-    this.#isEventStream = response.headers.get("Content-Type")?.startsWith(EVENT_STREAM) ?? false;
-    this.#length = this.#offset + Number(response.headers.get("Content-Length") ?? 0);
-    this.#connection = new Connection(response, abort);
-    this.#say({ name: "live" });
+  #close(): void {
+    // Both: not every runtime ends the body with the request. What either says of it is of no interest any more.
+    this.#reader?.cancel().catch(() => {});
+    this.#abort?.abort();
   }
 
+  readonly #read: Ask = (attempt) => this.#options.gateway.read(this.#options.asked, this.#offset, attempt);
+
   /** The gateway has said that there is no more: harmless if all was there, or if the app wanted it so. */
-  #refused(error: unknown): void {
-    if (!(error instanceof HoldfastError)) {
-      this.#controller?.error(error);
-      this.#over({ how: "failed" });
-      return;
-    }
-    const ending =
-      endingInBytes(this.#tail, this.#options.family) ?? endingByRefusal(error, this.#options.asked.isStopped);
-    if (ending.error === error) this.#controller?.error(error);
-    else this.#controller?.close();
-    this.#over(ending);
+  #endingDespite(error: unknown): Ending {
+    const inBytes = endingInBytes(this.#tail, this.#options.family);
+    if (inBytes) return inBytes;
+    const ending = endingByRefusal(error, this.#options.asked.isStopped);
+    if (ending.how === "stopped") return ending;
+    throw error;
+  }
+
+  /** What is thrown here fails the app's call, or its read. */
+  #fail(error: unknown): never {
+    this.#over(endingByRefusal(error));
+    throw error;
   }
 
   #over(over: Over): void {
-    if (this.#hasEnded) return;
-    this.#hasEnded = true;
-    this.#options.patience.end();
-    this.#connection?.close();
+    const { patience } = this.#options;
+    if (patience.isOver) return;
+    patience.end();
+    this.#close();
     this.#say({ name: "ended", ...over });
   }
 

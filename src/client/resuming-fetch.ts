@@ -7,7 +7,6 @@
  * The POST carries an `Idempotency-Key`: sent twice, it joins the answer that the first one started.
  */
 import { familyOf, type RouteFamily } from "../families.ts";
-import type { LookupRow } from "../protocol.ts";
 import type { Asked } from "./asked.ts";
 import { firstAnswer, recall } from "./first-answer.ts";
 import { conversationIn, Gateway } from "./gateway.ts";
@@ -27,44 +26,64 @@ const FIRST_GIVE_UP_AFTER_MS = 30_000;
 
 /** A `fetch` for any SDK whose streamed answers survive the network, and what belongs to it. */
 export function createResumingFetch(options: ResumingFetchOptions): ResumingFetch {
-  const client = new Client(options);
-  const fetch: Fetch = (input, init) => client.fetch(input, init);
-  const more: Omit<ResumingFetch, never> = {
-    attach: (id, how) => client.attach(id, how),
-    attachFetch: (id) => client.attachFetch(id),
-    lookup: (ids, { signal } = {}) => client.lookup(ids, signal),
-    stop: (id) => client.stop(id),
-    wake: () => client.wake(),
-  };
+  const { fetch, ...more } = new Client(options);
   return Object.assign(fetch, more);
 }
 
+/** What it shows is the fetch, and the properties that the fetch has. */
 class Client {
   readonly #options: ResumingFetchOptions;
   readonly #gateway: Gateway;
   readonly #memory: Memory;
   readonly #wakers = new Wakers();
-  readonly #stallMs: number;
   readonly #giveUpAfterMs: number;
 
   constructor(options: ResumingFetchOptions) {
     this.#options = options;
     this.#gateway = new Gateway(options);
     this.#memory = new Memory(options.storage, options.url);
-    this.#stallMs = options.stallMs ?? STALL_MS;
     this.#giveUpAfterMs = options.giveUpAfterMs ?? GIVE_UP_AFTER_MS;
   }
 
-  async fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+  readonly fetch: Fetch = async (input, init) => {
     const family = this.#familyOf(input, init);
     if (!family) return await this.#gateway.passOn(input, init);
     const request = await repeatable(input, init);
-    const id = conversationIn(request.headers) ?? (await this.#conversationOf(request));
+    const id = conversationIn(request.init.headers) ?? (await this.#conversationOf(request));
     if (!id) return await this.#gateway.passOn(request.url, request.init);
     return await asAnswer(this.#ask(request, family, id));
-  }
+  };
 
-  async attach(id: string, { from = 0, session, signal }: AttachOptions = {}, family?: RouteFamily): Promise<Response> {
+  readonly attach = (id: string, options?: AttachOptions): Promise<Response> => this.#attach(id, options);
+
+  readonly attachFetch =
+    (id: string): Fetch =>
+    async (input, init) => {
+      const family = this.#familyOf(input, init);
+      if (!family) return await this.#gateway.passOn(input, init);
+      return await asAnswer(this.#attach(id, { signal: init?.signal ?? undefined }, family));
+    };
+
+  readonly lookup: ResumingFetch["lookup"] = async (ids, { signal } = {}) => {
+    const credentials = this.#memory.get(ids[0] ?? "")?.credentials ?? {};
+    return await this.#call((attempt) => this.#gateway.lookup(ids, credentials, attempt), signal);
+  };
+
+  readonly stop = async (id?: string): Promise<boolean> => {
+    const named = id ?? this.#options.conversationId;
+    if (typeof named !== "string") throw new TypeError("stop() needs an id");
+    const asked: Asked = this.#memory.get(named) ?? { id: named, credentials: {} };
+    asked.session ??= (await this.#memory.stored(named)).session;
+    return await this.#stop(asked);
+  };
+
+  readonly wake = (): void => this.#wakers.wake();
+
+  async #attach(
+    id: string,
+    { from = 0, session, signal }: AttachOptions = {},
+    family?: RouteFamily,
+  ): Promise<Response> {
     const known: Partial<Asked> = this.#memory.get(id) ?? (await this.#memory.stored(id));
     const fence = session ?? (from > 0 ? known.session : undefined);
     const asked: Asked = { id, credentials: known.credentials ?? {}, session: fence };
@@ -73,31 +92,6 @@ class Client {
     if (known.session === asked.session) asked.key = known.key;
     await this.#memory.remember(asked);
     return answerWith(first, body.stream);
-  }
-
-  attachFetch(id: string): Fetch {
-    return async (input, init) => {
-      const family = this.#familyOf(input, init);
-      if (!family) return await this.#gateway.passOn(input, init);
-      return await asAnswer(this.attach(id, { signal: init?.signal ?? undefined }, family));
-    };
-  }
-
-  async lookup(ids: readonly string[], signal: AbortSignal | undefined): Promise<LookupRow[]> {
-    const credentials = this.#memory.get(ids[0] ?? "")?.credentials ?? {};
-    return await this.#call((attempt) => this.#gateway.lookup(ids, credentials, attempt), signal);
-  }
-
-  async stop(id: string | undefined): Promise<boolean> {
-    const named = id ?? this.#options.conversationId;
-    if (typeof named !== "string") throw new TypeError("stop() needs an id");
-    const asked: Asked = this.#memory.get(named) ?? { id: named, credentials: {} };
-    asked.session ??= (await this.#memory.stored(named)).session;
-    return await this.#stop(asked);
-  }
-
-  wake(): void {
-    this.#wakers.wake();
   }
 
   /** Of a request that may be resumed. */
@@ -117,7 +111,7 @@ class Client {
     const patience = this.#patience(FIRST_GIVE_UP_AFTER_MS);
     const body = this.#body(asked, patience, 0, family);
     const ask = (attempt: AbortSignal) => firstAnswer(this.#gateway, request, asked, attempt);
-    const first = await body.open(request.signal, ask, this.#options.answerMs ?? ANSWER_MS);
+    const first = await body.open(request.init.signal, ask, this.#options.answerMs ?? ANSWER_MS);
     delete asked.body;
     patience.giveUpAfterMs = this.#giveUpAfterMs;
     await this.#memory.remember(asked);
@@ -134,7 +128,7 @@ class Client {
     await this.#memory.finish(asked);
     // Its body may be waiting for a connection that would only say that it is gone. A request that has no session yet goes
     // on: what it brings is stopped by name.
-    if (asked.session !== undefined) asked.wake?.();
+    if (asked.session) asked.wake?.();
     return isStopped;
   }
 
@@ -144,7 +138,6 @@ class Client {
       gateway: this.#gateway,
       asked,
       patience,
-      stallMs: this.#stallMs,
       family,
       from,
       onState: (state) => {
@@ -166,19 +159,14 @@ class Client {
   }
 
   #patience(giveUpAfterMs: number): Patience {
-    return new Patience(this.#wakers, Math.min(this.#giveUpAfterMs, giveUpAfterMs));
+    const { stallMs = STALL_MS } = this.#options;
+    return new Patience(this.#wakers, stallMs, Math.min(this.#giveUpAfterMs, giveUpAfterMs));
   }
 
   async #call<Value>(act: (attempt: AbortSignal) => Promise<Value>, signal?: AbortSignal): Promise<Value> {
     const patience = this.#patience(FIRST_GIVE_UP_AFTER_MS);
-    patience.heed(signal);
-    try {
-      const success = await patience.keepTrying(act, this.#stallMs);
-      if (!success) throw signal?.reason;
-      return success.value;
-    } finally {
-      patience.end();
-    }
+    patience.heed(signal, () => patience.end());
+    return await patience.keepTrying(act).finally(() => patience.end());
   }
 }
 

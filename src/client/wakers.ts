@@ -6,6 +6,11 @@
 /** An unlocked phone fires `visibilitychange`, `pageshow` and `online` at once: that is one wake. */
 const DEBOUNCE_MS = 1_000;
 
+/** The browser's window, or what a runtime without one has in its place. */
+const page = globalThis as Partial<Pick<EventTarget, "addEventListener" | "removeEventListener">> & {
+  document?: { visibilityState?: string };
+};
+
 export class Wakers {
   readonly #listeners = new Set<() => void>();
   #lastWake = Number.NEGATIVE_INFINITY;
@@ -15,7 +20,8 @@ export class Wakers {
     if (this.#listeners.size === 0) this.#page("addEventListener");
     this.#listeners.add(listener);
     return () => {
-      if (this.#listeners.delete(listener) && this.#listeners.size === 0) this.#page("removeEventListener");
+      this.#listeners.delete(listener);
+      if (this.#listeners.size === 0) this.#page("removeEventListener");
     };
   }
 
@@ -23,22 +29,15 @@ export class Wakers {
     const now = performance.now();
     if (now - this.#lastWake < DEBOUNCE_MS) return;
     this.#lastWake = now;
-    for (const listener of [...this.#listeners]) listener();
+    for (const listener of this.#listeners) listener();
   }
 
   readonly #onEvent = (): void => {
-    if (page().document?.visibilityState !== "hidden") this.wake();
+    if (page.document?.visibilityState !== "hidden") this.wake();
   };
 
   /** `visibilitychange` bubbles up to the window. Outside of a page there are no such events. */
   #page(act: "addEventListener" | "removeEventListener"): void {
-    for (const name of ["online", "pageshow", "visibilitychange"])
-      page().document && page()[act]?.(name, this.#onEvent);
+    for (const name of ["online", "pageshow", "visibilitychange"]) page.document && page[act]?.(name, this.#onEvent);
   }
-}
-
-function page(): Partial<Pick<EventTarget, "addEventListener" | "removeEventListener">> & {
-  document?: { visibilityState?: string };
-} {
-  return globalThis as ReturnType<typeof page>;
 }

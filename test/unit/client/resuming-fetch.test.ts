@@ -100,6 +100,14 @@ describe("an answer", () => {
     expect(gateway.reads[0]?.query.get("conv_id")).toBe("Anker ⚓");
   });
 
+  it("may be told its conversation by the request, whatever its bytes", async () => {
+    gateway.faults = [{ kind: "dropped", after: 30 }];
+    const header = Buffer.from("voilà").toString("latin1");
+    await text(await ask(resumingFetch(), { headers: { "X-Conversation-Id": header } }));
+    expect(gateway.posts[0]?.headers.get("X-Conversation-Id")).toBe(header);
+    expect(gateway.reads[0]?.query.get("conv_id")).toBe("voilà");
+  });
+
   it("whose first connection is cut before its headers is joined, not asked twice", async () => {
     gateway.faults = [{ kind: "lost" }, { kind: "lost" }];
     expect(await text(await ask(resumingFetch()))).toBe(ANSWER);
@@ -286,6 +294,26 @@ describe("leaving", () => {
     await expect(asked).rejects.toThrow("no longer");
   });
 
+  it("by abort in the moment of the headers leaves no connection, and ends as the last that is said", async () => {
+    gateway.says = { text: WORDS, end: null };
+    for (let turns = 0; turns < 30; turns++) {
+      const abort = new AbortController();
+      const later = (left: number) =>
+        left === 0 ? abort.abort(new Error("gone")) : queueMicrotask(() => later(left - 1));
+      const fetch = resumingFetch({
+        fetch: async (input, init) => {
+          const response = await gateway.fetch(input, init);
+          later(turns);
+          return response;
+        },
+      });
+      await ask(fetch, { signal: abort.signal }).catch(() => {});
+      await vi.advanceTimersByTimeAsync(100);
+      expect(gateway.openBodies, `${turns} turns later`).toBe(0);
+      expect(states.at(-1), `${turns} turns later`).toMatchObject({ name: "ended", how: "detached" });
+    }
+  });
+
   it("by abort stops where the app wants it so, fenced", async () => {
     gateway.says = { text: WORDS, end: null };
     const response = await ask(resumingFetch({ stopOnAbort: true }));
@@ -393,6 +421,14 @@ describe("attach", () => {
     gateway.faults = [{ kind: "clean", after: 40 }];
     expect(await text(await settled(fetch.attach("c1")))).toBe(ANSWER);
     expect(ended().length).toBe(2);
+  });
+
+  it("asks for the gateway's word until it has it, and for no byte twice meanwhile", async () => {
+    const fetch = resumingFetch();
+    await text(await ask(fetch));
+    gateway.faults = [{ kind: "clean", after: ANSWER.length * 2 }, { kind: "refused" }, { kind: "silent" }];
+    expect(await text(await settled(fetch.attach("c1")))).toBe(ANSWER);
+    expect(gateway.reads.length).toBe(1);
   });
 
   it("goes on from an offset in the middle of the last event", async () => {
