@@ -101,7 +101,7 @@ export function isFinal(family: RouteFamily, fields: EventFields): boolean {
 }
 
 /** The fields of an event, or of the start of one, in any order; comments and other fields are skipped. */
-export function eventFields(text: string): EventFields {
+function eventFields(text: string): EventFields {
   let event = "";
   const data: string[] = [];
   for (const line of text.split(/\r\n|\n|\r/)) {

@@ -1,10 +1,14 @@
 /**
  * `holdfast/client` as it is published.
  *
- *     src/client/ ──rolldown──▶ client.js      one module, no import left, minified
+ *     src/client/ ──rolldown──▶ one module, no import left ──terser──▶ client.js
  *                 ──tsc───────▶ types/…        what it exports, checked against a browser's types alone
  *
  * Node runs no TypeScript inside node_modules, and a browser runs none at all.
+ *
+ * eventsource-parser is inside, 3.0.6 of it: in this bundle the releases since then weigh 280 (3.0.7) to 900 bytes (4.1.3)
+ * more. What they have over it is speed: an event of 4 MB in pieces of 16 KiB takes it 400 ms. event-tail.ts, which leaves the
+ * middle of such an event out, takes 7 ms.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -12,6 +16,7 @@ import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { gzipSync } from "node:zlib";
 import { rolldown } from "rolldown";
+import { type MinifyOptions, minify } from "terser";
 import { ROOT } from "./bundle.ts";
 import { OutputTail } from "./child-process.ts";
 
@@ -19,6 +24,13 @@ import { OutputTail } from "./child-process.ts";
 export const LIB = join(ROOT, "lib");
 /** What a page may cost for its answers to survive. */
 export const CLIENT_LIMIT_BYTES = 6_000;
+
+/** Over what rolldown has minified, 150 bytes less. No function here is called with `new`: all of them may be arrows. */
+const TERSER: MinifyOptions = {
+  module: true,
+  ecma: 2020,
+  compress: { passes: 3, hoist_funs: true, unsafe_arrows: true },
+};
 
 export interface ClientBundle {
   minified: number;
@@ -38,7 +50,8 @@ async function bundle(file: string): Promise<ClientBundle> {
   const bundling = await rolldown({ input: join(ROOT, "src/client/index.ts"), platform: "neutral" });
   const { output } = await bundling.generate({ format: "esm", minify: true });
   await bundling.close();
-  const { code, moduleIds } = output[0];
+  const { code: whole, moduleIds } = output[0];
+  const { code = "" } = await minify(whole, TERSER);
   await writeFile(file, code);
   return {
     minified: Buffer.byteLength(code),

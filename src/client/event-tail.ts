@@ -1,48 +1,53 @@
 /**
  * Remembers how a stream of events ends so far, while its bytes pass in pieces of any size.
  *
- *     … data: one ⏎⏎ data: [DONE] ⏎⏎ : ping ⏎⏎ data: tw
- *                    └── last ──┘               └ rest: not whole yet
+ *     … data: one ⏎⏎ data: [DONE] ⏎⏎ : ping ⏎⏎
+ *                    └── last ──┘
  *
- * Comments are not events, except the gateway's word that the answer was stopped. Of an event only its start is kept.
+ * Comments are not events, except the gateway's word that the answer was stopped.
  */
-import { EVENT_START_BYTES, eventFields, isFinal, type RouteFamily } from "../families.ts";
+import { createParser } from "eventsource-parser";
+import { EVENT_START_BYTES, isFinal, type RouteFamily } from "../families.ts";
 import { STOPPED_COMMENT } from "../protocol.ts";
 
 export class EventTail {
+  /** Whether the last thing said was that the answer was stopped. */
+  isStopped = false;
   readonly #decoder = new TextDecoder();
-  #rest = "";
-  #last = "";
-  #isStopped = false;
+  readonly #parser = createParser({
+    onEvent: ({ event = "", data }) => {
+      this.#last = { event, data };
+      this.isStopped = false;
+    },
+    onComment: (comment) => {
+      this.isStopped = comment === STOPPED_COMMENT;
+    },
+  });
+  #last = { event: "", data: "" };
+  /** The last few characters: a blank line may come in two pieces. */
+  #end = "";
+  /** Of the pieces since the last blank line. */
+  #length = 0;
 
   push(bytes: Uint8Array): void {
-    const events = (this.#rest + this.#decoder.decode(bytes, { stream: true })).split(/\r?\n\r?\n/);
-    this.#rest = events.pop() ?? "";
-    // A long event goes on: its end is found by its last few characters.
-    if (this.#rest.length > 2 * EVENT_START_BYTES) {
-      this.#rest = `${this.#rest.slice(0, EVENT_START_BYTES)} … ${this.#rest.slice(-4)}`;
-    }
-    for (const event of events) {
-      const isComment = event.startsWith(":");
-      if (event !== "") this.#isStopped = event === `: ${STOPPED_COMMENT}`;
-      if (event !== "" && !isComment) this.#last = event;
-    }
-  }
-
-  /** Whether the last thing said was that the answer was stopped. */
-  get isStopped(): boolean {
-    return this.#isStopped;
+    const text = this.#decoder.decode(bytes, { stream: true });
+    const withBorder = this.#end + text;
+    const isLong = this.#length > EVENT_START_BYTES;
+    const endsEvent = /\n\r?\n/.test(withBorder);
+    // The middle of a long event is left out: the parser would keep it all.
+    if (endsEvent || !isLong) this.#parser.feed(isLong ? withBorder : text);
+    this.#length = endsEvent ? 0 : this.#length + text.length;
+    this.#end = withBorder.slice(-4);
   }
 
   /** Whether the last event is whole, and one that ends an answer of this family. */
   isFinal(family: RouteFamily): boolean {
-    return this.#rest === "" && this.#last !== "" && isFinal(family, eventFields(this.#last));
+    return /\n\r?\n$/.test(this.#end) && isFinal(family, this.#last);
   }
 
   /** The `type` and message of the error event that ended the answer, if that is what the last event is. */
   get error(): { type: string; message: string } | undefined {
-    const data = /^data: ?(\{.*"error".*)$/m.exec(this.#last)?.[1];
-    return data === undefined ? undefined : errorIn(data);
+    return errorIn(this.#last.data);
   }
 }
 

@@ -170,9 +170,10 @@ describe("the client's bundle", () => {
     expect(bundle.gzipped).toBeLessThan(CLIENT_LIMIT_BYTES);
   });
 
-  it("is made of the client, the wire's names and the table of families, and of nothing else of the server", async () => {
-    const shared = bundle.modules.filter((file) => !file.startsWith("src/client/"));
-    expect(shared.sort()).toEqual(["src/families.ts", "src/protocol.ts"]);
+  it("is made of the client, the wire's names, the table of families and eventsource-parser, and of nothing else", async () => {
+    const others = bundle.modules.filter((file) => !file.startsWith("src/client/"));
+    const parser = "node_modules/eventsource-parser/dist/index.js";
+    expect(others.sort()).toEqual([parser, "src/families.ts", "src/protocol.ts"]);
     const code = await readFile(join(folder, "client.js"), "utf8");
     expect(code).not.toMatch(/\bimport\b|cloudflare|sqlite|param:null|llama/i);
   });

@@ -18,10 +18,11 @@ describe("docs/licences.md", () => {
   });
 
   it.each([
-    ["the Worker", "src"],
-    ["the page", "page"],
-  ])("names all that %s has of others", (part, folder) => {
-    const names = new Set(sources(join(ROOT, folder)).flatMap(packagesIn));
+    ["the Worker", ["src"]],
+    ["the page", ["page", "src/client"]],
+    ["holdfast/client", ["src/client"]],
+  ])("names all that %s has of others", (part, folders) => {
+    const names = new Set(folders.flatMap((folder) => sources(join(ROOT, folder)).flatMap(packagesIn)));
     const [, named = ""] = LIST.split(`**In ${part}:** `)[1]?.match(/^(.*?)\./) ?? [];
     expect([...names].toSorted()).toEqual([...named.matchAll(/([\w/@-]+) \(/g)].map(([, name]) => name).toSorted());
   });

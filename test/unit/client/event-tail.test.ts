@@ -53,6 +53,34 @@ describe("the tail of a stream", () => {
     expect(tailOf(`${long}data: 2\n\n`, 1_000).isFinal("responses")).toBe(false);
   });
 
+  it("knows the last event, too, when all of its start comes in one piece", () => {
+    const event = `event: response.completed\ndata: {"text":"${"x".repeat(50_000)}"}\n\n`;
+    const tail = tailOf("data: 1\n\n");
+    const bytes = new TextEncoder().encode(event);
+    for (let at = 0; at < bytes.length; at += 16_384) tail.push(bytes.subarray(at, at + 16_384));
+    expect(tail.isFinal("responses")).toBe(true);
+  });
+
+  it("keeps no more of a long event than its start, and all of the short one behind it", () => {
+    const message = "x".repeat(100_000);
+    const long = `data: {"error":{"type":"server_error","message":"${message}"}}\n\n`;
+    expect(tailOf(long).error?.message).toBe(message);
+    for (const size of [1, 1_000, 16_384]) {
+      expect(tailOf(long, size).error?.message.length ?? 0).toBeLessThan(40_000);
+      const lost = 'data: {"error":{"type":"origin_lost","message":"lost"}}\n\n';
+      expect(tailOf(long + lost, size).error).toEqual({ type: "origin_lost", message: "lost" });
+    }
+  });
+
+  it("may begin in the middle of an event, and of a character", () => {
+    const all = new TextEncoder().encode('data: {"text":"wörd"}\n\ndata: [DONE]\n\n');
+    for (let from = 1; from < all.length; from++) {
+      const tail = new EventTail();
+      tail.push(all.subarray(from));
+      expect(tail.isFinal("chat")).toBe(from <= all.indexOf(10) + 2);
+    }
+  });
+
   it("knows the gateway's word of a stop, and that it is over when something follows", () => {
     const stopped = "data: 1\n\n: holdfast end=stopped\n\n";
     for (let size = 1; size <= stopped.length; size++) expect(tailOf(stopped, size).isStopped).toBe(true);
