@@ -34,8 +34,10 @@ let started: ChildProcess[] = [];
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "holdfast-install-"));
-  for (const name of ["scripts", "bin"]) mkdirSync(join(folder, name));
-  copyFileSync(resolve(import.meta.dirname, "../../scripts/bootstrap.mjs"), join(folder, "scripts/bootstrap.mjs"));
+  for (const name of ["scripts", "tools", "bin"]) mkdirSync(join(folder, name));
+  for (const file of ["scripts/bootstrap.mjs", "tools/npm-install.mjs"]) {
+    copyFileSync(resolve(import.meta.dirname, "../..", file), join(folder, file));
+  }
   writeFileSync(join(folder, "package-lock.json"), JSON.stringify(LOCK));
   writeFileSync(join(folder, "bin/npm"), NPM);
   chmodSync(join(folder, "bin/npm"), 0o755);
