@@ -53,6 +53,7 @@ const ORIGIN_CHECK_MS = 2_000;
 /** Slow enough to watch, and to press Ctrl-C in the middle: 200 tokens take 12 s. */
 const DEMO_PACE_MS = 60;
 const CONVERSATION = "hello";
+const AFTERWARDS = "Answers that were running go on at the next start, if the origin still has them.";
 
 /** Of `npm start --host 0.0.0.0` npm leaves us the address alone. */
 const NPM_HINT = ' npm keeps those that do not stand behind the "--".';
@@ -90,6 +91,7 @@ async function main(): Promise<void> {
   const end = async (code: number) => {
     if (ending) return;
     ending = true;
+    console.log(`\nholdfast: stopped.${gateway === undefined ? "" : ` ${AFTERWARDS}`}`);
     await gateway?.kill();
     process.exit(code);
   };
