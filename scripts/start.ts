@@ -17,7 +17,14 @@ import { exitCode, fail, misused, onEnd, readOptions } from "../tools/command-li
 import { type Gateway, gatewayOn, StorageInUse, startGateway } from "../tools/gateway.ts";
 import { ALL_ADDRESSES, LOOPBACK, lanAddresses, terminalQrCode } from "../tools/invitation.ts";
 import { INVOCATION, workerBundle } from "../tools/invocation.ts";
-import { ADMIN_KEY_FILE, KEY_SECRET_FILE, keptSecret } from "../tools/kept-secret.ts";
+import {
+  ADMIN_KEY_FILE,
+  KEY_SECRET_FILE,
+  keepSecret,
+  keptSecret,
+  newSecret,
+  readSecret,
+} from "../tools/kept-secret.ts";
 import { type NamedOrigin, namedOrigin, originsSetting, secretsNamedIn } from "../tools/named-origins.ts";
 import { checkOrigin, originWarning } from "../tools/origin-check.ts";
 import { PortInUse, requireFreePort } from "../tools/ports.ts";
@@ -53,6 +60,7 @@ const ORIGIN_CHECK_MS = 2_000;
 /** Slow enough to watch, and to press Ctrl-C in the middle: 200 tokens take 12 s. */
 const DEMO_PACE_MS = 60;
 const CONVERSATION = "hello";
+const API_KEY_FILE = "api-key";
 const AFTERWARDS = "Answers that were running go on at the next start, if the origin still has them.";
 
 /** Of `npm start --host 0.0.0.0` npm leaves us the address alone. */
@@ -122,6 +130,7 @@ async function main(): Promise<void> {
     log: join(options.storage, "gateway.log"),
   }).catch(giveUp);
   say(`ready after ${(performance.now() / 1000).toFixed(1)} s`);
+  key.keep();
 
   const warned = await origin.warning;
   if (warned !== undefined) say(`warning: ${warned}`);
@@ -303,27 +312,28 @@ interface ClientKey {
   line: string | undefined;
   /** Where a browser opens the page: signed in, in the run that makes the key. */
   page: (url: string) => string;
+  /** Call it before the key is shown. */
+  keep: () => void;
 }
 
-/** The generated key is shown once, by the run that makes it: later logs and shared screens do not have it. */
+/** The generated key is shown once, by the first run that gets so far: later logs and shared screens do not have it. */
 function clientKey({ key, storage }: Options): ClientKey {
+  const known = { page: (url: string) => `${url}/`, keep: () => {} };
   if (key !== undefined)
-    return { value: key, header: quoted(`Authorization: Bearer ${key}`), line: undefined, page: onlyPage };
+    return { ...known, value: key, header: quoted(`Authorization: Bearer ${key}`), line: undefined };
 
-  const file = join(storage, "api-key");
+  const file = join(storage, API_KEY_FILE);
   const header = `"Authorization: Bearer $(cat ${quoted(file)})"`;
-  const { value, isNew } = kept(storage, "api-key", "sk-holdfast-");
-  if (!isNew) return { value, header, line: `in ${shown(file)}`, page: onlyPage };
+  const stored = orFail(() => readSecret(storage, API_KEY_FILE));
+  if (stored !== undefined) return { ...known, value: stored, header, line: `in ${shown(file)}` };
+  const value = newSecret("sk-holdfast-");
   return {
     value,
     header,
     line: `${value}\n            (kept in ${shown(file)}, which only you can read)`,
     page: (url) => signInLink(url, value),
+    keep: () => keepSecret(storage, API_KEY_FILE, value),
   };
-}
-
-function onlyPage(url: string): string {
-  return `${url}/`;
 }
 
 /** The page keeps the key, and takes it out of the address; what is behind `#` no browser sends to a server. */
@@ -349,14 +359,14 @@ over HTTPS nobody reads along, and the phone can install the page (README, "On C
 /** With these the owner issues keys (scripts/key.ts). */
 function ownersSecrets(storage: string): Record<string, string> {
   return {
-    ADMIN_KEY: process.env.ADMIN_KEY ?? kept(storage, ADMIN_KEY_FILE, "hfadmin-").value,
-    KEY_SECRET: process.env.KEY_SECRET ?? kept(storage, KEY_SECRET_FILE).value,
+    ADMIN_KEY: process.env.ADMIN_KEY ?? orFail(() => keptSecret(storage, ADMIN_KEY_FILE, "hfadmin-")).value,
+    KEY_SECRET: process.env.KEY_SECRET ?? orFail(() => keptSecret(storage, KEY_SECRET_FILE)).value,
   };
 }
 
-function kept(storage: string, name: string, prefix?: string) {
+function orFail<Value>(work: () => Value): Value {
   try {
-    return keptSecret(storage, name, prefix);
+    return work();
   } catch (error) {
     return fail(error instanceof Error ? error.message : String(error));
   }

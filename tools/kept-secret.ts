@@ -10,10 +10,18 @@ export const KEY_SECRET_FILE = "key-secret";
 export function keptSecret(storage: string, name: string, prefix = ""): { value: string; isNew: boolean } {
   const kept = readSecret(storage, name);
   if (kept !== undefined) return { value: kept, isNew: false };
-  const value = prefix + randomBytes(16).toString("hex");
+  const value = newSecret(prefix);
+  keepSecret(storage, name, value);
+  return { value, isNew: true };
+}
+
+export function newSecret(prefix = ""): string {
+  return prefix + randomBytes(16).toString("hex");
+}
+
+export function keepSecret(storage: string, name: string, value: string): void {
   mkdirSync(storage, { recursive: true });
   writeFileSync(join(storage, name), `${value}\n`, { mode: 0o600 });
-  return { value, isNew: true };
 }
 
 /** `undefined` where there is no such file. Throws when it is empty. */
