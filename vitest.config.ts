@@ -11,6 +11,7 @@ const json = process.env.HOLDFAST_TEST_JSON;
 const OWN_ORIGIN = [
   "client-package",
   "docs",
+  "first-start",
   "fuzz",
   "hostile",
   "install",

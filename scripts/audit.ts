@@ -1,8 +1,9 @@
 /**
  * npm run audit: asks npm's registry for known holes in what we publish and deploy.
  *
- * `npm audit --omit=dev` would see workerd alone: what is bundled, hono for one, is a development dependency. So npm gets a
- * lock file of what the bundlers put into our files and of what the package installs, with the versions of ours.
+ * `npm audit --omit=dev` would see nothing: what is bundled, hono for one, is a development dependency. So npm gets a lock
+ * file of what the bundlers put into our files and of workerd, which the package's command installs, with the versions of
+ * ours.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -26,10 +27,9 @@ process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
 onEnd((signal) => process.exit(exitCode(null, signal)));
 
 const { packages } = await buildPackage(join(folder, "lib")).catch((error: Error) => fail(error.message));
-const { dependencies }: { dependencies: Record<string, string> } = await json("package.json");
 const lock: { packages: Record<string, Locked> } = await json("package-lock.json");
 const asked = new Map<string, Locked>();
-for (const name of [...packages.map(({ name }) => name), ...Object.keys(dependencies)]) add(name);
+for (const name of [...packages.map(({ name }) => name), "workerd"]) add(name);
 
 const root = { name: "holdfast-published", version: "0.0.0", dependencies: versions() };
 await writeJson("package.json", root);

@@ -4,7 +4,8 @@
  *
  *   options, settings ─▶ origin (given, found on port 8080, or the demo) ─▶ bundle ─▶ workerd ─▶ how to try it
  *
- * Talks to nobody but the origin. Owns workerd and the demo origin: they end when we do, and go on at the next start.
+ * Talks to nobody but the origin, and npm's registry where workerd is not here yet (tools/workerd.ts). Owns workerd and
+ * the demo origin: they end when we do, and go on at the next start.
  */
 import { accessSync, constants, existsSync, mkdirSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -28,7 +29,12 @@ import {
 import { type NamedOrigin, namedOrigin, originsSetting, secretsNamedIn } from "../tools/named-origins.ts";
 import { checkOrigin, originWarning } from "../tools/origin-check.ts";
 import { PortInUse, requireFreePort } from "../tools/ports.ts";
+import { removeOlderWorkerds, requireWorkerd } from "../tools/workerd.ts";
 import { wranglerServices, wranglerVars } from "../tools/workerd-config.ts";
+
+const OTHERWISE = INVOCATION.withoutNpm
+  ? `Without npm, from any folder: ${INVOCATION.withoutNpm.start} [options]\n`
+  : `Other commands: ${INVOCATION.key}, ${INVOCATION.conformance}, ${INVOCATION.install}; each has a --help.\n`;
 
 const HELP = `Usage: ${INVOCATION.start} [options]
 
@@ -50,7 +56,7 @@ instead of those in the storage, with which ${INVOCATION.key} issues keys; any s
 as in SESSION_TTL_SECONDS=600; the secrets that ORIGINS names.
 Other users of this machine see --key and --origin-key in the list of processes. They do not see the environment: use
 ORIGIN_API_KEY, and API_KEYS="default=KEY" or the generated key.
-${INVOCATION.withoutNpm ? `Without npm, from any folder: ${INVOCATION.withoutNpm.start} [options]\n` : ""}`;
+${OTHERWISE}`;
 
 const USUAL_LLAMA_SERVER = "http://127.0.0.1:8080";
 /** A server on this machine answers in a few milliseconds, unless it is busy loading a model. */
@@ -112,11 +118,13 @@ async function main(): Promise<void> {
   makeStorage(options.storage);
   const key = clientKey(options);
   const { vars, secrets } = await settings(options, key.value);
+  const workerd = await requireWorkerd(say).catch(giveUp);
   const origin = await chooseOrigin(options, vars.ORIGINS);
   const bundle = await workerBundle(options.storage, say).catch(giveUp);
 
   say("starting workerd …");
   gateway = await startGateway({
+    workerd,
     bundle,
     origin: origin.url,
     originKey: options.originKey,
@@ -131,6 +139,7 @@ async function main(): Promise<void> {
   }).catch(giveUp);
   say(`ready after ${(performance.now() / 1000).toFixed(1)} s`);
   key.keep();
+  removeOlderWorkerds();
 
   const warned = await origin.warning;
   if (warned !== undefined) say(`warning: ${warned}`);

@@ -15,7 +15,6 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ROOT } from "./bundle.ts";
@@ -23,6 +22,7 @@ import { guard, OutputTail } from "./child-process.ts";
 import { removeEmptyDatabases } from "./empty-databases.ts";
 import { LOOPBACK, reachedAt } from "./invitation.ts";
 import { freePort, PortInUse } from "./ports.ts";
+import { workerdBeside } from "./workerd.ts";
 import { workerdConfig } from "./workerd-config.ts";
 
 /** Includes the first answer, for which workerd compiles the bundle; measured 0.1 to 0.3 s on an idle machine. */
@@ -30,6 +30,8 @@ const READY_DEADLINE_MS = 15_000;
 const READY_POLL_MS = 20;
 
 export interface GatewayOptions {
+  /** workerd's binary; the checkout's, if left out. */
+  workerd?: string | undefined;
   /** The folder that `buildBundle()` filled. */
   bundle: string;
   /** Base URL of the llama-server. */
@@ -112,7 +114,7 @@ async function startOn(port: number, options: GatewayOptions): Promise<Gateway> 
   const secrets = Object.fromEntries(Object.entries(given).filter(([, value]) => value));
   removeEmptyDatabases(join(storage, STATE_FOLDER));
   const configFile = await writeConfig(storage, port, Object.keys(secrets), options);
-  const child = spawnWorkerd(configFile, { ...process.env, ...secrets });
+  const child = spawnWorkerd(options.workerd ?? workerdBeside(), configFile, { ...process.env, ...secrets });
   const pid = child.pid;
   if (pid === undefined) {
     const [cause] = await once(child, "error");
@@ -174,9 +176,7 @@ async function writeConfig(
   return file;
 }
 
-function spawnWorkerd(configFile: string, env: NodeJS.ProcessEnv): ChildProcess {
-  // The package's main export, not its bin: that is a Node script around the binary when install scripts did not run.
-  const { default: binary }: { default: string } = createRequire(import.meta.url)("workerd");
+function spawnWorkerd(binary: string, configFile: string, env: NodeJS.ProcessEnv): ChildProcess {
   // The shell makes its files private and becomes workerd. With `-I/` the absolute paths of the modules are found.
   const script = 'umask 077; exec "$0" "$@"';
   return spawn("/bin/sh", ["-c", script, binary, "serve", "-I/", "--control-fd=3", configFile], {

@@ -15,6 +15,8 @@ interface Invocation {
   start: string;
   key: string;
   conformance: string;
+  /** Before a start without a network; a checkout's start installs all that it needs. */
+  install: string;
   /** The usual storage folder. */
   storage: string;
   storageInHelp: string;
@@ -23,7 +25,10 @@ interface Invocation {
 }
 
 /** A checkout has the sources, the package what was built of them. */
-const IS_CHECKOUT = existsSync(join(ROOT, "src"));
+export const IS_CHECKOUT = existsSync(join(ROOT, "src"));
+
+/** The package's folder among the user's data. */
+export const DATA_FOLDER = join(dataFolder(process.env.XDG_DATA_HOME), "holdfast");
 
 /** Where tools/package.ts puts the Worker, below the package's folder. */
 const PACKAGED_WORKER = "lib/worker";
@@ -33,6 +38,7 @@ export const INVOCATION: Invocation = IS_CHECKOUT
       start: "npm start --",
       key: "npm run key --",
       conformance: "npm run conformance --",
+      install: "npm ci",
       storage: join(ROOT, ".holdfast"),
       storageInHelp: ".holdfast in this project's folder",
       withoutNpm: {
@@ -44,7 +50,8 @@ export const INVOCATION: Invocation = IS_CHECKOUT
       start: packageCommand(),
       key: `${packageCommand()} key`,
       conformance: `${packageCommand()} conformance`,
-      storage: join(dataFolder(process.env.XDG_DATA_HOME), "holdfast"),
+      install: `${packageCommand()} install`,
+      storage: DATA_FOLDER,
       storageInHelp: "$XDG_DATA_HOME/holdfast, else ~/.local/share/holdfast",
       withoutNpm: undefined,
     };

@@ -5,8 +5,10 @@
  *     scripts/holdfast.ts ──esbuild──▶ lib/holdfast.js, chunks      plain JavaScript: Node 20 runs no TypeScript
  *     src/, page/ ─────────wrangler──▶ lib/worker/
  *     their bundlers' modules ───────▶ lib/THIRD-PARTY-NOTICES.txt  (bundled-packages.ts)
+ *     package-lock.json ─────────────▶ lib/workerd-lock.json        which workerd the command installs (workerd-lock.ts)
  *
- * The command reads wrangler.toml beside lib/. At run time it needs Node and workerd, and nothing else.
+ * The command reads wrangler.toml beside lib/. At run time it needs Node, and workerd, which it finds or installs
+ * (workerd.ts), and nothing else.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -15,6 +17,7 @@ import { buildBundle, ROOT } from "./bundle.ts";
 import { type BundledPackage, bundledPackages, NOTICES_FILE, noticesOf } from "./bundled-packages.ts";
 import { buildClient, type ClientBundle } from "./client-package.ts";
 import { pageModules } from "./page.ts";
+import { WORKERD_LOCK_FILE, workerdLock } from "./workerd-lock.ts";
 
 /** The oldest Node that the command runs on. */
 const NODE_TARGET = "node20.11";
@@ -40,6 +43,8 @@ export async function buildPackage(lib: string): Promise<BuiltPackage> {
     "the page": page,
   });
   await writeFile(join(lib, NOTICES_FILE), noticesOf(packages));
+  const lock = workerdLock(JSON.parse(await readFile(join(ROOT, "package-lock.json"), "utf8")));
+  await writeFile(join(lib, WORKERD_LOCK_FILE), `${JSON.stringify(lock, undefined, 2)}\n`);
   return { client, packages };
 }
 

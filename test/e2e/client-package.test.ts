@@ -51,10 +51,22 @@ describe("the package", () => {
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  it("has no dependency but workerd, which its command runs", async () => {
-    const installed = (await readdir(join(folder, "node_modules"))).filter((name) => !name.startsWith("."));
-    expect(installed.sort()).toEqual(["holdfast", "workerd"]);
-    expect(await readFile(join(folder, "node_modules/holdfast/lib/client.js"), "utf8")).not.toMatch(/workerd/);
+  it("brings no other package, workerd neither: its command fetches that one when it starts a gateway", async () => {
+    const names = (await readdir(join(folder, "node_modules"))).filter((name) => !name.startsWith("."));
+    expect(names).toEqual(["holdfast"]);
+    const manifest = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));
+    const kinds = Object.keys(manifest).filter((field) => /dependencies$/i.test(field));
+    expect(kinds).toEqual(["devDependencies"]);
+  });
+
+  it("names the workerd to fetch as package-lock.json does, for every machine that there is one for", async () => {
+    const { packages } = JSON.parse(await readFile(join(ROOT, "package-lock.json"), "utf8"));
+    const lock = JSON.parse(await readFile(join(installed, "lib/workerd-lock.json"), "utf8"));
+    expect(lock.version).toBe(packages[""].devDependencies.workerd);
+    expect(Object.keys(lock.binaries)).toHaveLength(5);
+    for (const [name, binary] of Object.entries(lock.binaries)) {
+      expect(packages[`node_modules/${name}`]).toMatchObject({ version: lock.version, ...Object(binary) });
+    }
   });
 
   it("publishes these files: built JavaScript, its types, and no source", async () => {
@@ -71,6 +83,7 @@ describe("the package", () => {
       "lib/types/client/resuming-fetch.d.ts",
       "lib/types/protocol.d.ts",
       "lib/worker/index.js",
+      "lib/workerd-lock.json",
       "package.json",
       "wrangler.toml",
     ]);

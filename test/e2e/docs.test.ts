@@ -33,7 +33,7 @@ const NOT_RUN: ReadonlyArray<[what: RegExp, why: string]> = [
   [/^npm (?:test|pack|ci|install)\b|^npm run (?:test:llama|audit)\b/, "has tests of its own, or is what runs them"],
   [/^(?:LLAMA_SERVER=\S+ )?npm run bench\b/, "takes an idle machine for minutes"],
   [/^npm run key$/, "is a name"],
-  [/^npx (?:--fetch-retries=0 )?\.\/holdfast-/, "fetches workerd; what it installs is run by package.test.ts"],
+  [/^npx (?:--no-audit )?\.\/holdfast-/, "fetches workerd; it is run by package.test.ts and first-start.test.ts"],
   [/^git (?:pull|revert)\b/, "changes the checkout"],
   [/^systemctl --user\b/, "wants a user's systemd; the unit is checked below"],
   [/^cloudflared service install$/, "wants root"],

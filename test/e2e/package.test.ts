@@ -12,7 +12,7 @@ import { freePort } from "../../tools/ports.ts";
 import { within } from "../../tools/wait.ts";
 import { TOPICS } from "../conformance/rules.ts";
 import { Command } from "../support/command.ts";
-import { installPackage } from "../support/installed-package.ts";
+import { installPackage, putWorkerdBeside } from "../support/installed-package.ts";
 import { nodes } from "../support/nodes.ts";
 
 const READY = "Ctrl-C here stops the gateway";
@@ -27,6 +27,8 @@ describe("the package's command", () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "holdfast-package-"));
     await installPackage(folder);
+    // That it comes otherwise is in first-start.test.ts.
+    await putWorkerdBeside(folder);
   });
   afterEach(async () => {
     await Promise.all(started.map((command) => command.signal("SIGKILL")));
@@ -86,6 +88,14 @@ describe("the package's command", () => {
     const misused = holdfast(["--prot", "1"], {});
     expect(await within(misused.exited, "its end")).toBe(2);
     expect(misused.stderr).toContain("holdfast --help shows the options.");
+  });
+
+  it("tells its version", async () => {
+    await emptyHome();
+    const version = holdfast(["--version"], {});
+    expect(await within(version.exited, "its end")).toBe(0);
+    const manifest = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
+    expect(version.stdout).toBe(`${manifest.version}\n`);
   });
 
   it("below npx names the file that npx was given, which works as it is printed", async () => {
@@ -163,8 +173,11 @@ describe("the package's command", () => {
     const steps = (await readFile(join(ROOT, "examples/Containerfile"), "utf8")).split("\n");
     const tarball = (await readdir(folder)).find((name) => name.endsWith(".tgz"));
     const install = steps.findIndex((step) => step.startsWith("RUN npm install"));
-    expect(steps[install]).toBe(`RUN npm install --no-audit --no-fund ./${tarball}`);
+    expect(steps[install]).toBe(`RUN npm install --no-audit --no-fund ./${tarball} \\`);
+    expect(steps[install + 1]).toBe("  && node_modules/.bin/holdfast install && rm -r .npm");
     expect(steps.indexOf("USER node")).toBeLessThan(install);
+    const workerd = holdfast(["install"], {});
+    expect(await within(workerd.exited, "its end")).toBe(0);
     expect(steps).toContain(`COPY --chown=node:node ${tarball} ./`);
     const entrypoint = steps.find((step) => step.startsWith("ENTRYPOINT "))?.replace("ENTRYPOINT ", "") ?? "";
     const volume = steps.find((step) => step.startsWith("VOLUME "))?.replace("VOLUME ", "") ?? "";
