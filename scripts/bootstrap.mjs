@@ -58,7 +58,11 @@ async function installTools() {
   rmSync(installedLock, { force: true });
   // Not on the Node of node_modules, which npm is about to delete under its own feet.
   const path = searchPath().filter(isOutside).join(delimiter);
-  await npmCi({ folder: root, flags: INSTALL_FLAGS, path, what: TOOLS, say, arrived });
+  await npmCi({ folder: root, flags: INSTALL_FLAGS, path, what: TOOLS, say, arrived }).catch((error) => {
+    // On a full disk npm writes it all the same.
+    rmSync(installedLock, { force: true });
+    throw error;
+  });
   if (!isInstalled()) fail("npm ci succeeded, but node_modules is not what package-lock.json describes.");
 }
 

@@ -24,11 +24,12 @@ const REGISTRY_MS = 6_000;
 /** Of what npm prints: enough for its errors. */
 const OUTPUT_CHARS = 16_384;
 
-const FLAGS = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"];
+const FLAGS = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=warn"];
 
 /** npm's codes that say little to whom they are new. */
 const PLAIN_WORDS = new Map([
   ["ENOSPC", "the disk is full"],
+  ["EDQUOT", "your share of the disk is full"],
   ["EROFS", "the disk is read-only"],
   ["EINTEGRITY", "what the registry sent is not what was published"],
 ]);
@@ -129,12 +130,11 @@ function requireWhole({ code, output, error }, what) {
     const why = error.code === "ENOENT" ? "there is no npm on PATH" : error.message;
     throw new InstallFailed(`Cannot run npm, which installs ${what}: ${why}.`, { cause: error });
   }
-  if (code === 0) return;
-  const words = PLAIN_WORDS.get(errorCode(output) ?? "");
-  const why = words === undefined ? "" : `: ${words}`;
-  throw new InstallFailed(
-    `Cannot install ${what}: npm ci failed (exit code ${code})${why}. It said:\n\n${output.trim()}`,
-  );
+  // npm warns of a file that it could write in part only, and ends as if all were well.
+  const cut = /TAR_ENTRY_ERROR (ENOSPC|EDQUOT|EFBIG|EIO)\b/.exec(output)?.[1];
+  if (code === 0 && cut === undefined) return;
+  const why = PLAIN_WORDS.get(cut ?? errorCode(output) ?? "") ?? `npm ci failed (exit code ${code})`;
+  throw new InstallFailed(`Cannot install ${what}: ${why}. npm said:\n\n${output.trim()}`);
 }
 
 /**

@@ -142,10 +142,11 @@ async function filled(folder: string, fill: (unfinished: string) => Promise<void
 
 /** Before it takes its place: the next start would find a binary there, and not that it is of no use. */
 function requireRunnable(binary: string, what: string): void {
-  const { status, stderr, error } = spawnSync(binary, ["--version"], { encoding: "utf8" });
+  const { status, signal, stderr, error } = spawnSync(binary, ["--version"], { encoding: "utf8" });
   if (status === 0) return;
+  const why = error?.message ?? (stderr.trim() || `it ended with ${signal ?? status}`);
   throw new Error(
-    `${what} is installed and does not run on this machine: ${(error?.message ?? stderr).trim()}\n` +
+    `${what} is installed and does not run on this machine: ${why}\n` +
       "It needs glibc 2.35 or newer on Linux (Debian 12, Ubuntu 22.04; not Alpine), or macOS 13.5 or newer.",
   );
 }

@@ -27,6 +27,7 @@ while [ ! -e go ]; do sleep 0.01; done
 mkdir -p node_modules/tool
 echo '{}' > node_modules/tool/package.json
 cp package-lock.json installed.$$ && mv installed.$$ node_modules/.package-lock.json
+if [ -e full ]; then cat full >&2; fi
 `;
 
 let folder: string;
@@ -101,6 +102,17 @@ describe("the first start", () => {
     expect(output.text).toContain("http://registry/ cannot be reached (ENOTFOUND)");
     expect(installs()).toBe(2);
     expect(readFileSync(join(folder, "asked"), "utf8")).toContain("--offline");
+  });
+
+  it("is not taken for done where the disk was full and npm said so in passing", async () => {
+    say("go", "");
+    say("full", "npm warn tar TAR_ENTRY_ERROR ENOSPC: no space left on device, write\n");
+    const full = bootstrap();
+    expect(await within(full.exited, "its end")).toBe(1);
+    expect(full.output.text).toContain("holdfast: Cannot install the tools: the disk is full. npm said:");
+    await rm(join(folder, "full"));
+    expect(await within(bootstrap().exited, "the next one's end")).toBe(0);
+    expect(installs()).toBe(2);
   });
 
   it("takes a registry that answers a ping with an error for one that is there", async () => {
