@@ -20,7 +20,7 @@ const LOCK_STALE_MS = 5_000;
 /** A line of progress at least this often. */
 const PROGRESS_MS = 4_000;
 /** How long the registry may take to answer at all, npm's own start included: with what follows less than 10 s. */
-const REGISTRY_MS = 6_000;
+const REGISTRY_MS = 7_000;
 /** Of what npm prints: enough for its errors. */
 const OUTPUT_CHARS = 16_384;
 

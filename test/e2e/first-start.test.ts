@@ -197,7 +197,7 @@ describe.concurrent("without a network the first start", () => {
       expect(await within(command.exited, "its end", OFFLINE_LIMIT_MS)).toBe(1);
       console.log(`offline, swallowed: ${((performance.now() - begun) / 1000).toFixed(1)} s`);
       expect(command.stdout).toMatch(/still installing after \d s, waiting for npm: 0 of some 145 MB are here/);
-      expect(command.stderr).toContain(`${hole.url}/ cannot be reached (no answer within 6 s)`);
+      expect(command.stderr).toContain(`${hole.url}/ cannot be reached (no answer within 7 s)`);
     } finally {
       hole.close();
     }
