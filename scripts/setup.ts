@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { NO_NETWORK, ROOT, WRANGLER } from "../tools/bundle.ts";
 import { fail, misused, onEnd, readOptions } from "../tools/command-line.ts";
+import { localProblem } from "../tools/setup/local-server.ts";
 import { bindingPrefix, type GivenOrigin, parseOrigin, urlProblem } from "../tools/setup/origins.ts";
 import { setup } from "../tools/setup/setup.ts";
 import { SetupError } from "../tools/setup/surroundings.ts";
@@ -96,13 +97,14 @@ async function main(): Promise<void> {
 
 async function makeTunnel(): Promise<void> {
   const { name, local, hostname } = options;
-  if (!URL.canParse(local)) misused(`--local must be a URL like ${LOCAL_LLAMA_SERVER}, got "${local}"\n${HINT}`);
+  const problem = localProblem(local);
+  if (problem !== undefined) misused(`--local ${problem}\n${HINT}`);
   if (hostname !== undefined && !/^[a-z0-9-]+(\.[a-z0-9-]+)+$/i.test(hostname)) {
     misused(`--hostname must be a name like llama.example.com, got "${hostname}"\n${HINT}`);
   }
   await tunnel(
     { name, local, hostname, dryRun: options["dry-run"] },
-    { env: process.env, say: (line) => console.log(line) },
+    { env: process.env, platform: process.platform, say: (line) => console.log(line) },
   );
 }
 

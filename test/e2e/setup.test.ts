@@ -285,43 +285,103 @@ describe("npm run setup, with the pinned wrangler and a stand-in for Cloudflare'
 
 describe("npm run setup -- --tunnel", () => {
   const options = { name: "gpu", local: "http://127.0.0.1:8080", hostname: undefined, dryRun: false };
+  const hostname = "llama.example.com";
+  const ID = "f70ff985-a4ef-4643-bbbc-4a0ed4fc8415";
+  const nowhere = () => ({ env: { PATH: join(root, "nothing"), HOME: root }, platform: "linux" as const, say });
 
-  /** A cloudflared that writes down what it was asked, and knows no tunnel. */
-  function withCloudflared(): NodeJS.ProcessEnv {
+  /** A cloudflared that writes down what it was asked, and knows the tunnel once it has made it. */
+  function withCloudflared() {
     const bin = join(root, "bin");
     mkdirSync(bin);
-    writeFileSync(join(bin, "cloudflared"), `#!/bin/sh\necho "$*" >> "${root}/asked"\n`);
+    const made = `[ -e "${root}/made" ] && echo '[{ "id": "${ID}", "name": "gpu", "connections": [] }]'`;
+    writeFileSync(
+      join(bin, "cloudflared"),
+      `#!/bin/sh
+echo "$*" >> "${root}/asked"
+case "$*" in
+  "tunnel create"*) : > "${root}/made" ;;
+  "tunnel list"*) ${made} || echo null ;;
+esac
+`,
+    );
     chmodSync(join(bin, "cloudflared"), 0o755);
-    return { PATH: `${bin}:/usr/bin:/bin`, HOME: root };
+    return { ...nowhere(), env: { PATH: `${bin}:/usr/bin:/bin`, HOME: root } };
   }
-  const say = (line: string) => {
+  function say(line: string): void {
     said += `${line}\n`;
-  };
+  }
 
   it("without cloudflared prints each step, and where to get it", async () => {
-    await tunnel(options, { env: { PATH: join(root, "nothing"), HOME: root }, say });
+    await tunnel(options, nowhere());
     expect(said).toContain("cloudflared is not on the PATH");
     expect(said).toMatch(/tunnel login.*tunnel create gpu.*tunnel run gpu.*vpc service create gpu .*--http-port 8080/s);
+    expect(said).not.toContain("dry run");
+  });
+
+  it("says of a dry run that it is one, first and last, also without cloudflared", async () => {
+    await tunnel({ ...options, dryRun: true }, nowhere());
+    expect(said).toMatch(/^A dry run: nothing is changed.*The dry run is over\.[^\n]*\n$/s);
+    said = "";
+    await tunnel({ ...options, dryRun: true }, withCloudflared());
+    expect(said).toMatch(/^A dry run: nothing is changed.*The dry run is over\.[^\n]*\n$/s);
+    expect(asked()).toEqual(["--version"]);
   });
 
   it("with cloudflared does what is missing, and runs the tunnel", async () => {
-    const env = withCloudflared();
+    const at = withCloudflared();
     mkdirSync(join(root, ".cloudflared"));
     writeFileSync(join(root, ".cloudflared/cert.pem"), "");
-    await tunnel(options, { env, say });
-    expect(asked()).toEqual([
-      "--version",
-      "tunnel list --name gpu --output json",
-      "tunnel create gpu",
-      "tunnel run gpu",
-    ]);
+    const list = "tunnel list --name gpu --output json";
+    await tunnel(options, at);
+    expect(asked()).toEqual(["--version", list, "tunnel create gpu", list, "tunnel run gpu"]);
+    expect(said).toContain(`--tunnel-id ${ID}\n`);
+
+    await tunnel(options, at);
+    expect(asked().slice(5)).toEqual(["--version", list, list, "tunnel run gpu"]);
   });
 
   it("puts a public name behind Access", async () => {
-    await tunnel({ ...options, hostname: "llama.example.com" }, { env: withCloudflared(), say });
+    await tunnel({ ...options, hostname }, withCloudflared());
     expect(asked()).toContain("tunnel route dns gpu llama.example.com");
     expect(asked().at(-1)).toBe("tunnel run --url http://127.0.0.1:8080 gpu");
     expect(said).toContain("Service Auth");
     expect(said).toContain("npm run setup -- --origin https://llama.example.com");
+  });
+
+  it("ends with what lets the tunnel survive a reboot: a VPC service needs the token alone", async () => {
+    await tunnel(options, nowhere());
+    expect(said.split("For good:")[1]).toContain(
+      '\n  sudo cloudflared service install "$(cloudflared tunnel token gpu)"\n',
+    );
+  });
+
+  it("ends with what lets the tunnel survive a reboot: a public name needs a file with its ingress", async () => {
+    await tunnel({ ...options, hostname, local: "https://llama.lan" }, withCloudflared());
+    const [, ending = ""] = said.split("For good:");
+    const [file] = /^ {2}tunnel: .*http_status:404$/ms.exec(ending) ?? [];
+    expect(file).toBe(`  tunnel: ${ID}
+  credentials-file: ${root}/.cloudflared/${ID}.json
+  ingress:
+    - hostname: llama.example.com
+      service: https://llama.lan:443
+    - service: http_status:404`);
+    expect(ending).toContain(`\n  sudo cloudflared --config ${root}/.cloudflared/gpu.yml service install\n`);
+  });
+
+  it("on macOS gives the service the token in any case: without one it would not run the tunnel", async () => {
+    await tunnel({ ...options, hostname }, { ...nowhere(), platform: "darwin" });
+    expect(said).toMatch(/config\.yml\n\n {2}ingress:\n.*service: http:\/\/127\.0\.0\.1:8080\n/s);
+    expect(said).toContain('\n  sudo cloudflared service install "$(cloudflared tunnel token gpu)"\n');
+  });
+
+  it("speaks of certificates only where llama-server has one", async () => {
+    for (const name of [undefined, hostname]) await tunnel({ ...options, hostname: name }, nowhere());
+    expect(said).not.toMatch(/certificate|https-port|noTLSVerify/);
+    await tunnel({ ...options, local: "https://llama.lan" }, nowhere());
+    expect(said).toMatch(/--https-port 443 --hostname llama\.lan .*--origin https:\/\/llama\.lan --vpc SERVICE-ID/s);
+    expect(said).toContain("--cert-verification-mode disabled");
+    await tunnel({ ...options, hostname, local: "https://llama.lan" }, nowhere());
+    expect(said).toContain("cloudflared tunnel run --url https://llama.lan:443 gpu");
+    expect(said).toContain("noTLSVerify: true");
   });
 });

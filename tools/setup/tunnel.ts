@@ -5,7 +5,7 @@
  *   with --hostname      a public name behind Cloudflare Access: a service token opens it, and nothing else
  *
  * With cloudflared on the PATH each step that has not been done is done, and the tunnel runs at the end; else they are
- * printed. What needs the dashboard is printed in any case.
+ * printed. What needs the dashboard, or root, is printed in any case.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -13,7 +13,9 @@ import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { guard } from "../child-process.ts";
+import { address } from "./local-server.ts";
 import { run, SetupError } from "./surroundings.ts";
+import { type Tunnel, theRest, throughReboots } from "./tunnel-instructions.ts";
 
 export interface TunnelOptions {
   /** The tunnel's name. */
@@ -26,6 +28,7 @@ export interface TunnelOptions {
 
 export interface TunnelSurroundings {
   env: NodeJS.ProcessEnv;
+  platform: NodeJS.Platform;
   say(line: string): void;
 }
 
@@ -38,7 +41,12 @@ interface Step {
 const HOW_TO_GET_CLOUDFLARED =
   "cloudflared is not on the PATH; developers.cloudflare.com/tunnel/downloads has it. With it this command does the steps itself.";
 
+/** In Cloudflare's documentation a domain is a prerequisite of a tunnel that is made on the command line. */
+const WITHOUT_A_DOMAIN = `cloudflared's login asks for a domain of the account. It has none? Then, in place of the steps above: make the tunnel in the
+dashboard, under Networking, Tunnels, and run the command with its token that is shown there.`;
+
 export async function tunnel(options: TunnelOptions, at: TunnelSurroundings): Promise<void> {
+  if (options.dryRun) at.say("A dry run: nothing is changed, here or at Cloudflare.\n");
   const steps = stepsOf(options, at);
   const last = runArguments(options);
   const version = await run("cloudflared", ["--version"], { env: at.env }).catch((error: unknown) => {
@@ -46,35 +54,40 @@ export async function tunnel(options: TunnelOptions, at: TunnelSurroundings): Pr
     throw error;
   });
   if (version?.ok !== true || options.dryRun) {
-    if (version === undefined) at.say(HOW_TO_GET_CLOUDFLARED);
-    at.say(printed(steps, last, options));
+    if (version === undefined) at.say(`${HOW_TO_GET_CLOUDFLARED}\n`);
+    at.say(printed(steps, last, described(options, at, undefined)));
+    if (options.dryRun)
+      at.say("\nThe dry run is over. Without --dry-run, and with cloudflared, the commands above are run.");
     return;
   }
   for (const { args, why, isDone } of steps) {
     if (await isDone()) at.say(`${why}: done already`);
     else await cloudflared(args, why, at);
   }
-  at.say(theRest(options));
+  const made = described(options, at, await idOf(options.name, at));
+  at.say(`\n${theRest(made)}\n\n${throughReboots(made)}\n`);
   await cloudflared(last, "The tunnel runs until Ctrl-C", at);
 }
 
-function stepsOf({ name, hostname }: TunnelOptions, { env }: TunnelSurroundings): Step[] {
-  const home = env.HOME ?? homedir();
+function described({ name, local, hostname }: TunnelOptions, at: TunnelSurroundings, id: string | undefined): Tunnel {
+  return { name, id, local, hostname, home: homeIn(at), platform: at.platform };
+}
+
+function homeIn({ env }: TunnelSurroundings): string {
+  return env.HOME ?? homedir();
+}
+
+function stepsOf({ name, hostname }: TunnelOptions, at: TunnelSurroundings): Step[] {
   const steps: Step[] = [
     {
       args: ["tunnel", "login"],
       why: "Log cloudflared in, in the browser that opens",
-      isDone: () => existsSync(join(home, ".cloudflared/cert.pem")),
+      isDone: () => existsSync(join(homeIn(at), ".cloudflared/cert.pem")),
     },
     {
       args: ["tunnel", "create", name],
       why: `Make the tunnel "${name}"`,
-      isDone: async () => {
-        const { ok, stdout } = await run("cloudflared", ["tunnel", "list", "--name", name, "--output", "json"], {
-          env,
-        });
-        return ok && stdout.includes(`"${name}"`);
-      },
+      isDone: async () => (await idOf(name, at)) !== undefined,
     },
   ];
   if (hostname === undefined) return steps;
@@ -87,33 +100,40 @@ function stepsOf({ name, hostname }: TunnelOptions, { env }: TunnelSurroundings)
   return [...steps, route];
 }
 
-function runArguments({ name, local, hostname }: TunnelOptions): string[] {
-  return hostname === undefined ? ["tunnel", "run", name] : ["tunnel", "run", "--url", local, name];
+/** `undefined`: the account has no tunnel of that name. */
+async function idOf(name: string, { env }: TunnelSurroundings): Promise<string | undefined> {
+  const args = ["tunnel", "list", "--name", name, "--output", "json"];
+  const { ok, stdout } = await run("cloudflared", args, { env });
+  return ok ? idIn(stdout, name) : undefined;
 }
 
-function printed(steps: readonly Step[], last: readonly string[], options: TunnelOptions): string {
-  const commands = steps.map(({ args, why }) => `# ${why}\ncloudflared ${args.join(" ")}`);
-  const end = `# The tunnel runs until Ctrl-C; to keep it: cloudflared service install\ncloudflared ${last.join(" ")}`;
-  return `On the machine with the llama-server:\n\n${[...commands, end].join("\n\n")}\n\n${theRest(options)}`;
-}
-
-function theRest({ name, local, hostname }: TunnelOptions): string {
-  if (hostname === undefined) {
-    const { port, protocol } = new URL(local);
-    return `Then make it a service that only your own Workers reach (TUNNEL-ID is in \`cloudflared tunnel list\`), and deploy:
-
-  npx wrangler vpc service create ${name} --type http --http-port ${port || (protocol === "https:" ? 443 : 80)} --ipv4 127.0.0.1 --tunnel-id TUNNEL-ID
-  npm run setup -- --vpc SERVICE-ID`;
+function idIn(list: string, name: string): string | undefined {
+  try {
+    const tunnels: unknown = JSON.parse(list);
+    const found: unknown = Array.isArray(tunnels) ? tunnels.find((tunnel) => tunnel?.name === name) : undefined;
+    return typeof found === "object" && found && "id" in found && typeof found.id === "string" ? found.id : undefined;
+  } catch {
+    // A sentence in the list's place: there is none.
+    return undefined;
   }
-  return `Before anybody finds ${hostname}, close it to all but the gateway. In the dashboard, under Zero Trust:
+}
 
-  1. Access controls, Service credentials: make a service token; note its id and its secret.
-  2. Access controls, Applications: a self-hosted application for ${hostname}, with one policy: action Service Auth,
-     include that token.
+function runArguments({ name, local, hostname }: TunnelOptions): string[] {
+  return hostname === undefined ? ["tunnel", "run", name] : ["tunnel", "run", "--url", address(local), name];
+}
 
-Then deploy:
-
-  CF_ACCESS_CLIENT_ID=ID CF_ACCESS_CLIENT_SECRET=SECRET npm run setup -- --origin https://${hostname}`;
+function printed(steps: readonly Step[], last: readonly string[], tunnel: Tunnel): string {
+  const commands = steps.map(({ args, why }) => `# ${why}\ncloudflared ${args.join(" ")}`);
+  const end = `# The tunnel runs until Ctrl-C\ncloudflared ${last.join(" ")}`;
+  const domain = tunnel.hostname === undefined ? [WITHOUT_A_DOMAIN] : [];
+  return [
+    "On the machine with the llama-server:",
+    ...commands,
+    end,
+    ...domain,
+    theRest(tunnel),
+    throughReboots(tunnel),
+  ].join("\n\n");
 }
 
 /** With the user's terminal: it opens a browser, and shows its log. */
