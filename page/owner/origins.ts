@@ -1,14 +1,14 @@
 /** The llama-servers behind the gateway: whether each is there, what it serves, how busy it is, how its answers ended. */
 import { el } from "../dom.ts";
 import { type Gateway, isRecord } from "../gateway.ts";
-import { missingNote, number, refreshedSection, shown } from "./section.ts";
+import { number, refreshedSection, shown, unheardNotes } from "./section.ts";
 
 export function originsSection(gateway: Gateway): HTMLElement {
   const load = async () => {
     const status = await gateway.get("/v1/admin/status");
-    const { origins, missing } = isRecord(status) ? status : {};
-    const rows = Array.isArray(origins) ? origins.filter(isRecord).map(originRow) : [];
-    return [el("ul", { class: "rows" }, ...rows), ...missingNote(missing)];
+    const told = isRecord(status) ? status : {};
+    const rows = Array.isArray(told.origins) ? told.origins.filter(isRecord).map(originRow) : [];
+    return [el("ul", { class: "rows" }, ...rows), ...unheardNotes(told)];
   };
   return refreshedSection("Origins", load, "This gateway does not tell how its origins are.");
 }

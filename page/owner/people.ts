@@ -3,11 +3,13 @@ import { linkTo } from "../account.ts";
 import { copyText } from "../clipboard.ts";
 import { askWhether, openDialog, tell } from "../dialog.ts";
 import { el, iconButton } from "../dom.ts";
-import { type Gateway, isRecord } from "../gateway.ts";
+import { type Gateway, isRecord, Refusal } from "../gateway.ts";
 import { qrCode } from "../qr-code.ts";
-import { kilobytes, number, problemText, section } from "./section.ts";
+import { kilobytes, number, problemText, section, withoutNote } from "./section.ts";
 
 const MISSING = "This gateway has no admin routes.";
+/** Asked one by one: no more than a person looks through. */
+const MOST = 100;
 
 export function peopleSection(gateway: Gateway): HTMLElement {
   const place = el("div", {});
@@ -19,11 +21,23 @@ export function peopleSection(gateway: Gateway): HTMLElement {
 async function content(gateway: Gateway, onChange: () => void): Promise<Node[]> {
   const list = await gateway.get("/v1/admin/tenants");
   const names = isRecord(list) && Array.isArray(list.data) ? list.data.map(String) : [];
-  const entries = await Promise.all(
-    names.slice(0, 100).map((name) => gateway.get(`/v1/admin/tenants/${encodeURIComponent(name)}`)),
-  );
-  const people = entries.filter(isRecord).map((entry) => person(gateway, entry, onChange));
-  return [addForm(gateway, onChange), el("ul", { class: "people" }, ...people)];
+  const told = await Promise.all(names.slice(0, MOST).map((name) => entryOf(gateway, name)));
+  const people = told.filter((entry) => entry !== undefined).map((entry) => person(gateway, entry, onChange));
+  const silent = names.filter((_, i) => i < MOST && told[i] === undefined);
+  const without = silent.length > 0 ? [withoutNote(silent)] : [];
+  const more = names.length > MOST ? [el("p", { class: "note" }, `And ${names.length - MOST} more.`)] : [];
+  return [addForm(gateway, onChange), el("ul", { class: "people" }, ...people), ...more, ...without];
+}
+
+/** `undefined`: the record of this one did not answer; the others are shown all the same. */
+async function entryOf(gateway: Gateway, tenant: string): Promise<Record<string, unknown> | undefined> {
+  try {
+    const entry = await gateway.get(pathOf(tenant));
+    return isRecord(entry) ? entry : undefined;
+  } catch (error) {
+    if (error instanceof Refusal && error.status === 503) return undefined;
+    throw error;
+  }
 }
 
 function person(gateway: Gateway, entry: Record<string, unknown>, onChange: () => void): HTMLElement {

@@ -41,11 +41,20 @@ export function problemText(error: unknown, missing: string): string {
   return error.status === 404 ? missing : error.message;
 }
 
-/** `missing`: the tenants whose records the gateway could not ask. */
-export function missingNote(missing: unknown): HTMLElement[] {
-  if (!Array.isArray(missing) || missing.length === 0) return [];
-  const names = missing.slice(0, 10).join(", ") + (missing.length > 10 ? ` and ${missing.length - 10} more` : "");
-  return [el("p", { class: "loss" }, `Without ${names}: their records did not answer.`)];
+/** What the gateway could not ask: the list of the tenants that were made, the records of some. */
+export function unheardNotes({ directory, missing }: Record<string, unknown>): HTMLElement[] {
+  const notes = Array.isArray(missing) && missing.length > 0 ? [withoutNote(missing.map(String))] : [];
+  if (directory !== "away") return notes;
+  return [lossNote("Without those who were added here: the list of them did not answer."), ...notes];
+}
+
+export function withoutNote(names: readonly string[]): HTMLElement {
+  const some = names.slice(0, 10).join(", ") + (names.length > 10 ? ` and ${names.length - 10} more` : "");
+  return lossNote(`Without ${some}: ${names.length === 1 ? "that record" : "their records"} did not answer.`);
+}
+
+function lossNote(text: string): HTMLElement {
+  return el("p", { class: "loss" }, text);
 }
 
 export function number(value: unknown): number {

@@ -1,18 +1,18 @@
 /** The answers that run now, of everybody: whose, by which model, where, for how long. What they say is not the owner's. */
 import { el } from "../dom.ts";
 import { type Gateway, isRecord } from "../gateway.ts";
-import { kilobytes, missingNote, number, refreshedSection } from "./section.ts";
+import { kilobytes, number, refreshedSection, unheardNotes } from "./section.ts";
 
 export function sessionsSection(gateway: Gateway): HTMLElement {
   const load = async () => {
     const list = await gateway.get("/v1/admin/sessions");
-    const { data, more, missing } = isRecord(list) ? list : {};
-    const rows = Array.isArray(data) ? data.filter(isRecord).map(sessionRow) : [];
+    const told = isRecord(list) ? list : {};
+    const rows = Array.isArray(told.data) ? told.data.filter(isRecord).map(sessionRow) : [];
     const nobody = el("p", { class: "note" }, "Nobody is being answered now.");
     return [
       rows.length > 0 ? el("ul", { class: "rows" }, ...rows) : nobody,
-      ...(number(more) > 0 ? [el("p", { class: "note" }, `And ${number(more)} more.`)] : []),
-      ...missingNote(missing),
+      ...(number(told.more) > 0 ? [el("p", { class: "note" }, `And ${number(told.more)} more.`)] : []),
+      ...unheardNotes(told),
     ];
   };
   return refreshedSection("Live answers", load, "This gateway does not tell what runs now.");

@@ -1,7 +1,7 @@
 /** Tokens per day as bars, what they add up to, and how the answers ended. */
 import { el, svg } from "../dom.ts";
 import { isRecord } from "../gateway.ts";
-import { number, section, shown, tile } from "./section.ts";
+import { number, section, shown, tile, unheardNotes } from "./section.ts";
 
 const DAYS = 30;
 const HEIGHT = 120;
@@ -26,7 +26,12 @@ interface Usage {
 
 export function usageSection(title: string, ask: (query: string) => Promise<unknown>): HTMLElement {
   const query = `bucket_width=1d&limit=${DAYS}&group_by[]=model&group_by[]=user_id`;
-  return section(title, async () => contentOf(usageIn(await ask(query))), "This gateway counts no usage.");
+  const load = async () => {
+    const page = await ask(query);
+    const told = isRecord(page) ? page : {};
+    return [...contentOf(usageIn(told)), ...unheardNotes(told)];
+  };
+  return section(title, load, "This gateway counts no usage.");
 }
 
 function contentOf({ days, ends, models, people, firstByteMs }: Usage): Node[] {
@@ -109,9 +114,9 @@ function counts(title: string, of: ReadonlyMap<string, number>): HTMLElement {
   return el("div", { class: "counts" }, el("h3", {}, title), el("ul", {}, ...items));
 }
 
-function usageIn(page: unknown): Usage {
+function usageIn({ data }: Record<string, unknown>): Usage {
   const usage: Usage = { days: [], ends: new Map(), models: new Map(), people: new Map(), firstByteMs: 0 };
-  const buckets = isRecord(page) && Array.isArray(page.data) ? page.data.filter(isRecord) : [];
+  const buckets = Array.isArray(data) ? data.filter(isRecord) : [];
   for (const bucket of buckets) {
     const day: Day = { date: new Date(1_000 * number(bucket.start_time)), input: 0, output: 0, requests: 0 };
     const results = Array.isArray(bucket.results) ? bucket.results.filter(isRecord) : [];

@@ -8,17 +8,17 @@ import type { AppEnv } from "../context.ts";
 import { ApiError, badRequest, notFound } from "../errors.ts";
 import { readBody } from "../request/body.ts";
 import type { BodyShare } from "../request/body-budget.ts";
+import { askDirectory } from "../tenant/ask-directory.ts";
 import { askTenant } from "../tenant/ask-tenant.ts";
-import { DIRECTORY_NAME } from "../tenant/directory.ts";
 import { isKeyName, isScope } from "../tenant/key-registry.ts";
 import { issueKey, isTenantName } from "../tenant/keys.ts";
 import { parseLimits } from "../tenant/limits.ts";
 import type { OrderAnswer, Scope } from "../tenant/messages.ts";
 import { type TenantUsageRow, usagePage } from "../tenant/usage-page.ts";
-import { forEachTenant, tenantNames } from "./all-tenants.ts";
+import { askAll, tenantNames } from "./all-tenants.ts";
 import { sessions, status } from "./overview.ts";
 import { refuseKey } from "./require-key.ts";
-import { usageOfTenant, usageQuery } from "./usage.ts";
+import { usageQuery } from "./usage.ts";
 
 const MAX_BODY_BYTES = 65_536;
 /** The owner's bodies are small, and few: no tenant's budget. */
@@ -98,15 +98,19 @@ async function removeKey(c: Context<AppEnv>): Promise<Response> {
 async function usageOfAll(c: Context<AppEnv>): Promise<Response> {
   const query = usageQuery(c);
   const rows: TenantUsageRow[] = [];
-  await forEachTenant(c, async (name) => {
-    rows.push(...(await usageOfTenant(c.env, name, query)));
-  });
-  return c.json(usagePage(rows, query));
+  const unheard = await askAll(
+    c,
+    (tenant) => tenant.usage(query.firstDay, query.endDay),
+    (ofTenant, tenant) => {
+      for (const row of ofTenant) rows.push({ ...row, tenant });
+    },
+  );
+  return c.json({ ...usagePage(rows, query), ...unheard });
 }
 
 async function makeTenant(c: Context<AppEnv>, name: string): Promise<void> {
   if (c.get("config").keyring.tenants.includes(name)) return;
-  const { problem } = await c.env.DIRECTORY.getByName(DIRECTORY_NAME).add(name);
+  const { problem } = await askDirectory(c.env.DIRECTORY, (directory) => directory.add(name));
   if (problem !== undefined) throw new ApiError(409, "invalid_request_error", "There are too many tenants");
 }
 

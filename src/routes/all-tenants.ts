@@ -1,50 +1,70 @@
 /** What the owner asks of all tenants: their objects are asked some at a time, and need not all answer. */
 import type { Context } from "hono";
 import type { AppEnv } from "../context.ts";
+import { askDirectory, DirectorySilent } from "../tenant/ask-directory.ts";
 import { askTenant, TenantSilent } from "../tenant/ask-tenant.ts";
-import { DIRECTORY_NAME } from "../tenant/directory.ts";
 
 /** Tenants asked at a time. */
 const CONCURRENCY = 32;
-/** How long all of them together may take where some may be missing. */
-const PATIENCE_MS = 10_000;
+/** Until then questions are begun, and each ends within 2 s: all together take 10 s at most. */
+const BEGUN_WITHIN_MS = 8_000;
 
 type Stub = ReturnType<Env["TENANT"]["getByName"]>;
 
-/** Those that were made, and those of API_KEYS. */
+/** What is not in an answer about all tenants. */
+export interface Unheard {
+  /** `away`: the list of the tenants that were made did not answer, and only those of API_KEYS were asked. */
+  readonly directory: "there" | "away";
+  /** The tenants whose objects did not answer in time. */
+  readonly missing: string[];
+}
+
+/** Those that were made, and those of API_KEYS. Throws DirectorySilent. */
 export async function tenantNames(c: Context<AppEnv>): Promise<string[]> {
-  const made = await c.env.DIRECTORY.getByName(DIRECTORY_NAME).list();
-  return Array.from(new Set([...c.get("config").keyring.tenants, ...made])).toSorted();
+  const made = await askDirectory(c.env.DIRECTORY, (directory) => directory.list());
+  return Array.from(new Set([...keyringTenants(c), ...made])).toSorted();
 }
 
-export async function forEachTenant(c: Context<AppEnv>, work: (tenant: string) => Promise<void>): Promise<void> {
-  const names = (await tenantNames(c)).values();
-  const take = async () => {
-    for (const name of names) await work(name);
-  };
-  // All of them take from one iterator.
-  await Promise.all(Array.from({ length: CONCURRENCY }, take));
+function keyringTenants(c: Context<AppEnv>): readonly string[] {
+  return c.get("config").keyring.tenants;
 }
 
-/** Gives each answer to `take`; resolves with the names of the tenants whose objects did not answer in time. */
+/** Gives each answer to `take`, and resolves with what no answer came for. */
 export async function askAll<T>(
   c: Context<AppEnv>,
   ask: (stub: Stub) => Promise<T>,
   take: (answer: T, tenant: string) => void,
-): Promise<string[]> {
-  const deadline = Date.now() + PATIENCE_MS;
+): Promise<Unheard> {
+  const deadline = Date.now() + BEGUN_WITHIN_MS;
+  const { names, directory } = await namesThatAreKnown(c);
   const missing: string[] = [];
-  await forEachTenant(c, async (tenant) => {
-    if (Date.now() >= deadline) {
-      missing.push(tenant);
-      return;
-    }
+  const isHeard = async (name: string) => {
     try {
-      take(await askTenant(c.env.TENANT, tenant, ask), tenant);
+      take(await askTenant(c.env.TENANT, name, ask), name);
+      return true;
     } catch (error) {
       if (!(error instanceof TenantSilent)) throw error;
-      missing.push(tenant);
+      return false;
     }
-  });
-  return missing.toSorted();
+  };
+  const left = names.values();
+  const askSome = async () => {
+    for (const name of left) {
+      if (Date.now() >= deadline || !(await isHeard(name))) missing.push(name);
+    }
+  };
+  // All of them take from one iterator.
+  await Promise.all(Array.from({ length: CONCURRENCY }, askSome));
+  return { directory, missing: missing.toSorted() };
+}
+
+async function namesThatAreKnown(
+  c: Context<AppEnv>,
+): Promise<Pick<Unheard, "directory"> & { names: readonly string[] }> {
+  try {
+    return { names: await tenantNames(c), directory: "there" };
+  } catch (error) {
+    if (!(error instanceof DirectorySilent)) throw error;
+    return { names: keyringTenants(c), directory: "away" };
+  }
 }

@@ -9,11 +9,11 @@ import { askAll } from "./all-tenants.ts";
 /** Sessions in one answer: more than anybody reads. */
 const MAX_SESSIONS = 200;
 
-/** GET /v1/admin/status: asks every origin and every tenant's object, now. */
+/** GET /v1/admin/status: asks every origin and every tenant's object, now; what does not answer is named. */
 export async function status(c: Context<AppEnv>): Promise<Response> {
   const today = Math.floor(Date.now() / DAY_MS);
   const shares = new Map<string, OriginShare>();
-  const [there, missing] = await Promise.all([
+  const [there, unheard] = await Promise.all([
     originStatus(c.get("config").origins),
     askAll(
       c,
@@ -28,14 +28,14 @@ export async function status(c: Context<AppEnv>): Promise<Response> {
     .filter(([name]) => !there.some((origin) => origin.name === name))
     .toSorted(([a], [b]) => a.localeCompare(b))
     .map(([name, share]) => ({ name, state: "gone", ...share }));
-  return c.json({ origins: [...origins, ...gone], missing });
+  return c.json({ origins: [...origins, ...gone], ...unheard });
 }
 
 /** GET /v1/admin/sessions: the longest running first. */
 export async function sessions(c: Context<AppEnv>): Promise<Response> {
   let listed: (LiveEntry & { tenant: string })[] = [];
   let total = 0;
-  const missing = await askAll(
+  const unheard = await askAll(
     c,
     (tenant) => tenant.sessions(MAX_SESSIONS),
     (list, tenant) => {
@@ -44,5 +44,5 @@ export async function sessions(c: Context<AppEnv>): Promise<Response> {
       listed = [...listed, ...named].toSorted(byAge).slice(0, MAX_SESSIONS);
     },
   );
-  return c.json({ object: "list", data: listed, more: total - listed.length, missing });
+  return c.json({ object: "list", data: listed, more: total - listed.length, ...unheard });
 }

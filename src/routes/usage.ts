@@ -8,16 +8,18 @@ import { parseUsageQuery, type TenantUsageRow, type UsageQuery, usagePage } from
 
 export async function usage(c: Context<AppEnv>): Promise<Response> {
   const query = usageQuery(c);
-  return c.json(usagePage(await usageOfTenant(c.env, c.get("caller").tenant, query), query));
+  const { tenant } = c.get("caller");
+  const rows = await askTenant(c.env.TENANT, tenant, (stub) => stub.usage(query.firstDay, query.endDay));
+  return c.json(
+    usagePage(
+      rows.map((row): TenantUsageRow => ({ ...row, tenant })),
+      query,
+    ),
+  );
 }
 
 export function usageQuery(c: Context<AppEnv>): UsageQuery {
   const query = parseUsageQuery(urlOf(c.req.raw).searchParams, Date.now());
   if (typeof query === "string") throw badRequest(query);
   return query;
-}
-
-export async function usageOfTenant(env: Env, name: string, query: UsageQuery): Promise<TenantUsageRow[]> {
-  const rows = await askTenant(env.TENANT, name, (tenant) => tenant.usage(query.firstDay, query.endDay));
-  return rows.map((row) => ({ ...row, tenant: name }));
 }

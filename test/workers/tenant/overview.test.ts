@@ -1,6 +1,6 @@
 import { createExecutionContext, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { app } from "../../../src/app.ts";
 import { storageOf } from "../../../src/storage/object-storage.ts";
 import { Ledger } from "../../../src/tenant/ledger.ts";
@@ -10,11 +10,37 @@ import { issue, order } from "./owner.ts";
 
 interface Status {
   origins: { name: string; live: number; today: { requests: number; reattached: number; ends: object } }[];
+  directory: string;
   missing: string[];
 }
 
+afterEach(() => {
+  vi.useRealTimers();
+});
+
 async function status(): Promise<Status> {
   return await (await order("GET", "/status")).json<Status>();
+}
+
+/** The namespace, with other stubs where `stubOf` has one. */
+function withStub<N extends { getByName(name: string): object }>(
+  namespace: N,
+  stubOf: (name: string) => object | undefined,
+): N {
+  return new Proxy(namespace, {
+    get: (target, property) => {
+      if (property !== "getByName") return Reflect.get(target, property);
+      return (name: string) => stubOf(name) ?? target.getByName(name);
+    },
+  });
+}
+
+function neverAnswering(): object {
+  return new Proxy({}, { get: () => () => new Promise(() => {}) });
+}
+
+function failing(): object {
+  return new Proxy({}, { get: () => () => Promise.reject(new Error("no storage")) });
 }
 
 describe("the owner's view of what runs", () => {
@@ -53,23 +79,64 @@ describe("the owner's view of what runs", () => {
 
   it("says which tenants' objects did not answer, and has the rest", async () => {
     await issue("silent");
-    const silent = new Proxy(env.TENANT, {
-      get: (namespace, property) => {
-        if (property !== "getByName") return Reflect.get(namespace, property);
-        return (name: string) => (name === "silent" ? neverAnswering() : namespace.getByName(name));
-      },
-    });
-    for (const path of ["/status", "/sessions"]) {
-      const init = { headers: { Authorization: "Bearer key-of-the-owner" } };
-      const url = `http://gateway.test/v1/admin${path}`;
-      const answer = await app.request(url, init, { ...env, TENANT: silent }, createExecutionContext());
-      expect(answer.status, path).toBe(200);
-      expect((await answer.json<Status>()).missing, path).toEqual(["silent"]);
+    const silent = withStub(env.TENANT, (name) => (name === "silent" ? neverAnswering() : undefined));
+    for (const answer of await Promise.all(OVERVIEWS.map((path) => ask(path, { TENANT: silent })))) {
+      expect(answer.status).toBe(200);
+      expect(await answer.json<Status>()).toMatchObject({ directory: "there", missing: ["silent"] });
     }
   });
 
-  function neverAnswering(): object {
-    return new Proxy({}, { get: () => () => new Promise(() => {}) });
+  it.each([
+    ["is silent", neverAnswering],
+    ["fails", failing],
+  ])("says that the list of tenants %s, and has the origins and the tenants of API_KEYS", async (_, stub) => {
+    const slow = await chat("unlisted", { tokens: 1_000, pace_ms: 20 });
+    await readUntil(slow, "data:");
+    const bindings = { DIRECTORY: withStub(env.DIRECTORY, () => stub()) };
+    const started = Date.now();
+    const [list, ...overviews] = await Promise.all(["/tenants", ...OVERVIEWS].map((path) => ask(path, bindings)));
+    expect(Date.now() - started).toBeLessThan(4_000);
+    const unheard = { directory: "away", missing: [] };
+    expect(await Promise.all(overviews.map((answer) => answer.json()))).toMatchObject([
+      { origins: [{ name: "default", state: "there", live: 1 }], ...unheard },
+      { data: [{ key: "API_KEYS" }], ...unheard },
+      { object: "page", ...unheard },
+    ]);
+    expect(list?.status).toBe(503);
+    expect(await list?.text()).toContain("list of tenants did not answer within 2 s");
+    expect((await stop("unlisted")).status).toBe(204);
+  });
+
+  it("ends within 10 s, however many are silent", async () => {
+    const names = Array.from({ length: 400 }, (_, i) => `made-${String(i).padStart(3, "0")}`);
+    const bindings = {
+      TENANT: withStub(env.TENANT, (name) => (name.startsWith("made-") ? neverAnswering() : undefined)),
+      DIRECTORY: withStub(env.DIRECTORY, () => ({ list: async () => names })),
+    };
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
+    const started = Date.now();
+    const answer = ask("/sessions", bindings);
+    const { missing } = await advancingUntil(answer.then((response) => response.json<Status>()));
+    expect(missing).toEqual(names);
+    expect(Date.now() - started).toBeLessThanOrEqual(10_000);
+  });
+
+  const OVERVIEWS = ["/status", "/sessions", "/usage"];
+
+  async function ask(path: string, bindings: Partial<Env>): Promise<Response> {
+    const init = { headers: { Authorization: "Bearer key-of-the-owner" } };
+    const url = `http://gateway.test/v1/admin${path}`;
+    return await app.request(url, init, { ...env, ...bindings }, createExecutionContext());
+  }
+
+  /** Moves the clock, by seconds, until `done`. */
+  async function advancingUntil<T>(done: Promise<T>): Promise<T> {
+    let isDone = false;
+    const ended = done.finally(() => {
+      isDone = true;
+    });
+    while (!isDone) await vi.advanceTimersByTimeAsync(1_000);
+    return await ended;
   }
 
   it("is closed to every other key", async () => {
