@@ -64,6 +64,27 @@ describe("the owner", () => {
     await person.page.getByText("A limit of your key is reached").waitFor({ timeout: 60_000 });
   });
 
+  for (const button of ["Answer again", "Look again"]) {
+    it(`has a person whose "${button}", after a refusal, gets an answer of its own and not the one before`, async () => {
+      const person = await open(`key=${KEY}`);
+      const sessions: (string | null)[] = [];
+      person.page.on("response", async (response) => {
+        if (response.url().endsWith("/completions")) sessions.push(await response.headerValue("Holdfast-Session"));
+      });
+      await limitAlice(1);
+      await person.ask("one");
+      await person.whenDone();
+      await person.button("Answer again").click();
+      await person.page.getByText("A limit of your key is reached").waitFor({ timeout: 60_000 });
+      await limitAlice(null);
+      await person.button(button).click();
+      await person.page.getByText("A limit of your key is reached").waitFor({ state: "detached" });
+      await person.whenDone();
+      expect(sessions).toEqual([expect.any(String), null, expect.any(String)]);
+      expect(sessions[2]).not.toBe(sessions[0]);
+    });
+  }
+
   it("sees who is being answered, by what and where, and never what about", async () => {
     const long = await openLong("a-private-chat");
     const opened = await ownersView();
@@ -111,6 +132,15 @@ describe("the owner", () => {
     await page.getByText("That is not the admin key.").waitFor();
   });
 });
+
+async function limitAlice(rpm: number | null): Promise<void> {
+  const init = {
+    method: "PATCH",
+    headers: { Authorization: `Bearer ${ADMIN_KEY}` },
+    body: JSON.stringify({ limits: { rpm } }),
+  };
+  expect((await fetch(`${site.url}/v1/admin/tenants/alice`, init)).status).toBe(200);
+}
 
 /** An answer that goes on until it is stopped, of a site whose origin takes its time. */
 async function openLong(id: string): Promise<Answer> {
