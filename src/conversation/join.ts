@@ -14,25 +14,32 @@ const MAX_REPLACED = 256;
 export function joins(start: StartRequest, current: SessionRecord | undefined): "join" | "begin" | ApiError {
   if (!current) return "begin";
   const hasSameRoute = current.id === start.id && current.path === start.path;
-  const hasSameBody = start.bodyHash === current.bodyHash;
   const hasSameKey = start.idempotencyKey !== undefined && start.idempotencyKey === current.idempotencyKey;
-  const isCurrent = hasSameRoute && hasSameBody && (hasSameKey || start.isRetry);
+  const isCurrent = hasSameRoute && isRetryOf(start, current);
   // Whatever the newer request's model or route: they are one conversation.
   if (!isCurrent && current.replaced.some((replaced) => isRetryOf(start, replaced))) {
     return new ApiError(REPLACED.code, REPLACED.type, REPLACED.message);
   }
   if (!hasSameRoute) return "begin";
-  if (hasSameKey && !hasSameBody) {
+  if (hasSameKey && start.bodyHash !== current.bodyHash) {
     return new ApiError(422, "invalid_request_error", "This Idempotency-Key was used with another request body");
   }
-  if (!hasSameKey && !(start.isRetry && hasSameBody)) return "begin";
+  if (!isCurrent) return "begin";
   const end = endOf(current.state);
   return end === null || end === "done" ? "join" : "begin";
 }
 
-function isRetryOf(start: StartRequest, { bodyHash, idempotencyKey }: Replaced): boolean {
-  const hasSameKey = start.idempotencyKey !== undefined && start.idempotencyKey === idempotencyKey;
-  return start.bodyHash === bodyHash && (start.isRetry || hasSameKey);
+/**
+ * Where both have a key, it decides. The SDK's count alone does not tell a retry after a broken connection from one after
+ * a refusal: a question asked again word for word, refused once by a limit, has a count above 0 as well.
+ */
+function isRetryOf(
+  start: StartRequest,
+  { bodyHash, idempotencyKey }: Pick<Replaced, "bodyHash" | "idempotencyKey">,
+): boolean {
+  if (start.bodyHash !== bodyHash) return false;
+  const bothHaveKeys = start.idempotencyKey !== undefined && idempotencyKey !== undefined;
+  return bothHaveKeys ? start.idempotencyKey === idempotencyKey : start.isRetry;
 }
 
 /** `length`: of its log, with the event that told its readers. `at`: Unix milliseconds. */

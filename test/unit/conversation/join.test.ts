@@ -64,6 +64,14 @@ describe("a POST", () => {
     expect(decided({ idempotencyKey: "k" }, LIVE)).toBe("begin");
   });
 
+  it("that is a retry of a question of its own, which was refused before, does not get the answer to the same words", () => {
+    const before = { bodyHash: "hash", idempotencyKey: "k" };
+    expect(decided({ ...RETRY, idempotencyKey: "l" }, recordOf({ ...before, state: endedState() }))).toBe("begin");
+    expect(decided({ ...RETRY, idempotencyKey: "k" }, recordOf({ ...before, state: endedState() }))).toBe("join");
+    const replaced = [asReplaced(recordOf(before), 5, 1)];
+    expect(decided({ ...RETRY, idempotencyKey: "l" }, recordOf({ bodyHash: "newest", replaced }))).toBe("begin");
+  });
+
   it("of another id or another route joins nothing", () => {
     expect(decided({ ...RETRY, id: "c1::model" }, LIVE)).toBe("begin");
     expect(decided({ ...RETRY, path: "/v1/responses" }, LIVE)).toBe("begin");
