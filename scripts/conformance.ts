@@ -7,7 +7,7 @@ import { type SendOptions, send } from "../test/support/http.ts";
 import { exitCode, fail, misused, onEnd, readOptions } from "../tools/command-line.ts";
 import { INVOCATION } from "../tools/invocation.ts";
 
-const HELP = `Usage: ${INVOCATION.conformance} --url URL [options]
+const HELP = `Usage: HOLDFAST_KEY=KEY ${INVOCATION.conformance} --url URL [options]
 
 Runs the rules of resumable streams against a server: Holdfast, llama-server, or another one that claims the protocol.
 Nobody else should use it meanwhile. Prints a line per rule; the exit code is 0 when those that were run hold, 1 when not,
@@ -15,13 +15,14 @@ Nobody else should use it meanwhile. Prints a line per rule; the exit code is 0 
 if it sends Holdfast-Session, else to llama-server's.
 
   --url URL          the server, as http://127.0.0.1:8080
-  --key KEY          its API key (HOLDFAST_KEY in the environment, which other users of the machine do not see)
-  --other-key KEY    another of its keys, for what one key may not see of another's
   --origin URL       the llama-server behind it, for what becomes of its slots
-  --origin-key KEY   its API key (ORIGIN_API_KEY in the environment)
   --model NAME       the model to ask for, where the server has several
   --only WORDS       the rules whose names have these words in them
   --help             this text
+
+Environment: HOLDFAST_KEY, the server's API key; HOLDFAST_OTHER_KEY, another of its keys, for what one key may not see of
+another's; ORIGIN_API_KEY, the llama-server's. The options --key, --other-key and --origin-key do the same, but npm prints
+them, and other users of this machine see them in the list of processes.
 `;
 const HINT = `${INVOCATION.conformance} --help shows the options.`;
 const REACHED_WITHIN_MS = 10_000;
@@ -95,7 +96,8 @@ async function targetAt(url: string): Promise<Target> {
   const { kind, unhurriedTokens } = await firstAnswer(bare);
   const wrong = await ask(url, "/v1/models", { headers: { authorization: "Bearer a-wrong-key" } });
   const origin = await originOf(kind === "holdfast" ? undefined : { url, apiKey });
-  const target: Target = { ...bare, kind, unhurriedTokens, otherKey: options["other-key"], origin };
+  const otherKey = options["other-key"] ?? process.env.HOLDFAST_OTHER_KEY;
+  const target: Target = { ...bare, kind, unhurriedTokens, otherKey, origin };
   console.log(
     `${url} is held to ${kind === "holdfast" ? "Holdfast's" : "llama-server's"} side of what they differ in.`,
   );

@@ -15,11 +15,9 @@ Deploys the gateway to Cloudflare, sets its secrets, and checks that an answer s
 given. Safe to run again.
 
   --origin URL       the llama-server as Cloudflare reaches it; NAME=URL, more than once, for several
-  --origin-key KEY   its --api-key; for several in the same order
   --vpc ID           reach the llama-server by this VPC service instead of a public name
   --name NAME        the Worker's name (holdfast)
   --url URL          the gateway's address, if it has a domain of its own
-  --key KEY          a key of the gateway to check with, where its keys were set before
   --yes              ask nothing
   --dry-run          show every step and do none; needs no account
 
@@ -28,8 +26,10 @@ On the machine with the GPU:
   --local URL        the llama-server there (http://127.0.0.1:8080)
   --hostname NAME    a public name for it, behind Cloudflare Access; without it a VPC service, which has none
 
-Environment: ORIGIN_API_KEY, as --origin-key, which other users of this machine can see; CF_ACCESS_CLIENT_ID and
-CF_ACCESS_CLIENT_SECRET, the service token for an origin behind Access; CLOUDFLARE_API_TOKEN, instead of a login.
+Environment: HOLDFAST_KEY, a key of the gateway to check with, where its keys were set before (--key); ORIGIN_API_KEY,
+the llama-server's --api-key (--origin-key; for several that option, in the order of --origin). npm prints the options,
+and other users of this machine see them. CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET, the service token for an
+origin behind Access; CLOUDFLARE_API_TOKEN, instead of a login.
 `;
 const HINT = "npm run setup -- --help shows the options.";
 const LOCAL_LLAMA_SERVER = "http://127.0.0.1:8080";
@@ -77,7 +77,7 @@ async function main(): Promise<void> {
         worker: options.name,
         origins: givenOrigins(),
         url: options.url?.replace(/\/+$/, ""),
-        key: options.key,
+        key: options.key ?? process.env.HOLDFAST_KEY,
         dryRun: options["dry-run"],
       },
       {

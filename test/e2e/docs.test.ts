@@ -173,8 +173,9 @@ async function run(command: string): Promise<string> {
     .replaceAll(".holdfast/", `${storage}/`)
     .replace("ADMIN_KEY=…", `ADMIN_KEY=${readFileSync(join(storage, "admin-key"), "utf8").trim()}`)
     .replace("remove TENANT --name NAME", "remove alice --name phone")
-    .replace(" URL ", ` ${gatewayUrl()} `)
-    .replace("--key KEY", `--key ${key} --only lookup`)
+    .replace(/ URL(?= |$)/, ` ${gatewayUrl()}`)
+    .replace(/^HOLDFAST_KEY=KEY npm run conformance.*/, `$& --only lookup`)
+    .replace("HOLDFAST_KEY=KEY", `HOLDFAST_KEY=${key}`)
     // One that goes on prints what is there.
     .replace(/^tail -f/, "tail")
     // Its other steps need an account.

@@ -124,7 +124,8 @@ describe("the package's command", () => {
     }
 
     it("runs every rule that it is given the means for, and prints a table", async () => {
-      const command = conformance("--key", "a-key", "--other-key", "another-key");
+      const args = ["conformance", "--url", origin.url];
+      const command = holdfast(args, { env: { HOLDFAST_KEY: "a-key", HOLDFAST_OTHER_KEY: "another-key" } });
       expect(await within(command.exited, "its end", 60_000), command.stdout).toBe(0);
       const forTheSuite = everyRule.filter(({ needs }) => needs?.includes("suite"));
       expect(command.stdout.match(/^ {2}ok /gm)).toHaveLength(everyRule.length - forTheSuite.length);

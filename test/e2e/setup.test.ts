@@ -142,10 +142,10 @@ describe("npm run setup", () => {
 
   it("leaves keys that somebody else set, and wants one of them to check with", async () => {
     writeFileSync(join(root, "secrets.json"), JSON.stringify({ API_KEYS: "default=a-key-of-somebody" }));
-    await expect(run(GIVEN)).rejects.toThrow("Give one: --key KEY");
+    await expect(run(GIVEN)).rejects.toThrow("Give one: HOLDFAST_KEY=KEY");
     await run({ ...GIVEN, key: "a-key-of-somebody" });
     expect(deployedSecrets().API_KEYS).toBe("default=a-key-of-somebody");
-    await expect(run({ ...GIVEN, key: "another" })).rejects.toThrow(/answered 401.*\n.*--key KEY/);
+    await expect(run({ ...GIVEN, key: "another" })).rejects.toThrow(/answered 401.*\n.*HOLDFAST_KEY=KEY/);
   });
 
   it("asks for what it is not given, and again where that cannot be", async () => {

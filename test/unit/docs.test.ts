@@ -63,6 +63,11 @@ describe("the documents' links", () => {
   });
 });
 
+/** npm prints the command that it runs, and every user of the machine sees it in the list of processes. */
+it.each(PAGES)("no command gives a key as an option: %s", (page) => {
+  expect(read(page)).not.toMatch(/(?:npm|npx|holdfast) [^`\n]*--(?:other-|origin-)?key[ =]/);
+});
+
 /** As code hosts make them of headings. */
 function anchorsOf(page: string): string[] {
   return [...read(page).matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
@@ -98,11 +103,12 @@ describe("the settings", () => {
     const tests = readdirSync(join(ROOT, "test"), { recursive: true, encoding: "utf8" })
       .filter((name) => name.endsWith(".ts"))
       .map((name) => read(`test/${name}`));
-    const inTests = tests.flatMap((text) =>
+    const scripts = readdirSync(join(ROOT, "scripts")).map((name) => read(`scripts/${name}`));
+    const inEnvironment = [...tests, ...scripts].flatMap((text) =>
       [...text.matchAll(/process\.env\.(HOLDFAST_\w+)/g)].map(([, name]) => name),
     );
     const known = new Set<string | undefined>([
-      ...inTests,
+      ...inEnvironment,
       ...inCode,
       ...others,
       ...inSource,

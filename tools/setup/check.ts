@@ -81,7 +81,8 @@ async function readEvents(body: ReadableStream<Uint8Array>, begun: number) {
 
 function refusal(status: number, text: string): string {
   const said = `The gateway answered ${status}: ${text.slice(0, 300).trim()}`;
-  if (status === 401) return `${said}\nThe key is none of the Worker's. Give one that is: --key KEY`;
+  if (status === 401)
+    return `${said}\nThe key is none of the Worker's. Give one that is: HOLDFAST_KEY=KEY npm run setup`;
   if (status >= 502)
     return `${said}\nIs the tunnel running, and the llama-server behind it? npm run setup -- --tunnel shows how`;
   return said;

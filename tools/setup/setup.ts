@@ -119,7 +119,7 @@ function applyOrigins(settings: OriginSettings, { dryRun }: SetupOptions, { root
   say(`   ${list || url}`);
   if (list === "" && settings.secrets.ORIGIN_API_KEY === undefined) {
     say(
-      "   without a key of its own given now; whoever finds that address may use the GPU, unless it has one (--origin-key)",
+      "   without a key of its own given now; whoever finds that address may use the GPU, unless it has one (ORIGIN_API_KEY)",
     );
   }
   if (after === before) return;
@@ -159,7 +159,7 @@ async function check(url: string, { key: given }: SetupOptions, { say, state, ro
   const key = given ?? readSecret(state, API_KEY_FILE);
   if (key === undefined) {
     throw new SetupError(
-      "Deployed and up. No answer was asked for: API_KEYS was set before, and its keys cannot be read. Give one: --key KEY",
+      "Deployed and up. No answer was asked for: API_KEYS was set before, and its keys cannot be read. Give one: HOLDFAST_KEY=KEY npm run setup",
     );
   }
   const { firstMs, events } = await checkAnswer(url, key, say);
