@@ -45,7 +45,7 @@ export class AnswerRun {
   readonly #fetch: ResumingFetch;
   readonly #abort = new AbortController();
   #stream = new ChatStream(0);
-  #how: Extract<AnswerState, { name: "ended" }>["how"] | undefined;
+  #ended: Extract<AnswerState, { name: "ended" }> | undefined;
   #hasLeft = false;
   #draftKeptAt = 0;
 
@@ -68,7 +68,7 @@ export class AnswerRun {
       if (!response.ok) return await this.#refused(response);
       this.#accepted(response.headers.get(SESSION_HEADER) ?? undefined);
       if (response.body) await this.#read(response.body);
-      await this.#end(this.#how === "stopped" ? "stopped" : "done");
+      if (!this.#hasLeft) await this.#close();
     } catch (error) {
       if (!this.#hasLeft) await this.#fail(error);
     }
@@ -168,8 +168,15 @@ export class AnswerRun {
   }
 
   #observe(state: AnswerState): void {
-    if (state.name === "ended") this.#how = state.how;
+    if (state.name === "ended") this.#ended = state;
     else if (!this.#hasLeft) this.#listener.onTrouble(state.name === "waiting" ? troubleText(state.cause) : undefined);
+  }
+
+  /** The body has ended cleanly: also where its last event says what went wrong. */
+  async #close(): Promise<void> {
+    const { how, error } = this.#ended ?? {};
+    if (how === "failed" || how === "replaced") await this.#lose(error?.code, error?.message ?? "");
+    else await this.#end(how === "stopped" ? "stopped" : "done");
   }
 
   async #refused(response: Response): Promise<void> {
@@ -181,8 +188,13 @@ export class AnswerRun {
     const code = error instanceof HoldfastError ? error.code : "refused";
     if (code === "conversation_stopped") return await this.#end("stopped");
     if (code === "offset_lost" && draftOf(this.conversation.id, this.message.id)) return await this.#startOver();
-    this.#facts.loss = lossText(code, messageOf(error));
-    this.#facts.mayCome = mayStillCome(code);
+    await this.#lose(code, messageOf(error));
+  }
+
+  /** `undefined`: the gateway says that it is not whole, and not why. */
+  async #lose(code: HoldfastError["code"] | undefined, message: string): Promise<void> {
+    this.#facts.loss = lossText(code, message);
+    this.#facts.mayCome = code !== undefined && mayStillCome(code);
     await this.#end("failed");
   }
 

@@ -21,7 +21,10 @@ const LOSSES: Readonly<Record<HoldfastErrorCode, string>> = {
 /** These end with what the gateway or the server said itself. */
 const WITH_MESSAGE = new Set<HoldfastErrorCode>(["origin_error", "refused", "too_many"]);
 
-export function lossText(code: HoldfastErrorCode, message: string): string {
+const UNKNOWN_LOSS = "This answer ended before it was complete. What had come is here.";
+
+export function lossText(code: HoldfastErrorCode | undefined, message: string): string {
+  if (code === undefined) return UNKNOWN_LOSS;
   return WITH_MESSAGE.has(code) ? `${LOSSES[code]}: ${message}` : LOSSES[code];
 }
 

@@ -18,7 +18,7 @@ const THUMB_PX = 44;
 export const PATIENCE_MS = 240_000;
 
 /** Chromium's own words about a connection that was lost on purpose. */
-const NETWORK_NOISE = /^Failed to load resource: (?:net::ERR_|the server responded with a status of (?:40[149]|429))/;
+const NETWORK_NOISE = /^Failed to load resource: (?:net::ERR_|the server responded with a status of (?:40[149]|429|502))/;
 
 export interface OpenOptions {
   url: string;

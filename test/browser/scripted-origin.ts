@@ -8,6 +8,8 @@ export interface ScriptedAnswer {
   text: string;
   /** Between two pieces of the text. */
   paceMs?: number;
+  /** Ends without its last event. */
+  isCut?: boolean;
 }
 
 export interface AskedMessage {
@@ -61,7 +63,7 @@ async function answer(
 ): Promise<void> {
   const body: ScriptedOrigin["asked"][number] = JSON.parse(Buffer.concat(await request.toArray()).toString());
   asked.push(body);
-  const { thinking = "", text, paceMs = 0 } = answers(textOf(body.messages.at(-1)));
+  const { thinking = "", text, paceMs = 0, isCut = false } = answers(textOf(body.messages.at(-1)));
   response.writeHead(200, { "Content-Type": "text/event-stream" });
   const say = async (delta: Record<string, string>) => {
     response.write(`data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason: null }] })}\n\n`);
@@ -69,6 +71,7 @@ async function answer(
   };
   for (const piece of pieces(thinking)) await say({ reasoning_content: piece });
   for (const piece of pieces(text)) await say({ content: piece });
+  if (isCut) return void response.end();
   const timings = { prompt_n: JSON.stringify(body.messages).length, predicted_n: pieces(text).length, cache_n: 0 };
   response.write(`data: ${JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: "stop" }], timings })}\n\n`);
   response.end("data: [DONE]\n\n");

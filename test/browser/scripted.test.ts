@@ -48,6 +48,7 @@ const ANSWERS: Readonly<Record<string, ScriptedAnswer>> = {
   kelp: { thinking: "The holdfast first. Then the rest.", text: KELP },
   hostile: { text: HOSTILE },
   long: { text: `${"A line of a long answer.\n\n".repeat(150)}The end.`, paceMs: 1 },
+  "broken off": { text: "Half of", isCut: true },
   slow: { thinking: "Slowly now. ".repeat(5), text: "word ".repeat(400), paceMs: 25 },
 };
 
@@ -64,7 +65,10 @@ beforeAll(async () => {
 afterAll(() => browser.close());
 beforeEach(async () => {
   origin = await startScriptedOrigin((question) => ANSWERS[question] ?? { text: `You said: ${question}` });
-  site = await Site.start({ behind: { url: origin.url, close: () => origin.kill() } });
+  site = await Site.start({
+    vars: { RECONNECT_SECONDS: "1" },
+    behind: { url: origin.url, close: () => origin.kill() },
+  });
 });
 afterEach(async () => {
   try {
@@ -139,6 +143,48 @@ describe("an answer", () => {
     expect(await page.evaluate("window.hit")).toBeUndefined();
     expect(await page.locator(".prose :is(script, img, iframe, style, form)").count()).toBe(0);
   });
+});
+
+describe("an answer that is not whole", () => {
+  it("says that the server was lost, keeps what had come, and says so after a reload too", async () => {
+    const { page } = await answering();
+    await origin.kill();
+    await page.getByText("The server could not be reached for too long, or has lost this answer.").waitFor();
+    const text = await page.locator(".prose").textContent();
+    expect(text).toContain("word word");
+    await page.reload();
+    await page.getByText("What had come is here.").waitFor();
+    expect(await page.locator(".prose").textContent()).toBe(text);
+    expect(await page.locator(".answer.live").count()).toBe(0);
+  });
+
+  it("says that the server broke off", async () => {
+    const { page } = await asked("broken off");
+    await page.getByText("The server ended this answer before it was complete.").waitFor();
+    expect(await page.locator(".prose").textContent()).toBe("Half of");
+  });
+
+  it("says so on the device that is told only at the end, too", async () => {
+    const first = await asked("broken off");
+    const { page } = await open({ fragment: `key=${KEY}&c=${first.conversation}` });
+    await page.getByText("The server ended this answer before it was complete.").waitFor();
+  });
+
+  it("says that a newer question took the conversation over, and shows that one's answer", async () => {
+    const first = await answering();
+    const body = { messages: [{ role: "user", content: "newer" }], stream: true };
+    const answer = await site.chat(first.conversation, body).answer;
+    expect((await answer.whole(30_000)).toString()).toContain("newer");
+    await first.page.getByText("A newer question took the conversation over").waitFor();
+    await first.page.getByText("You said: newer").waitFor();
+  });
+
+  async function answering(): Promise<HoldfastPage> {
+    const opened = await open();
+    await opened.ask("slow");
+    await opened.page.locator(".answer.live .prose").getByText("word word").waitFor();
+    return opened;
+  }
 });
 
 describe("a picture", () => {
