@@ -42,8 +42,16 @@ export function signInPage(onKey: (key: string) => void, problem = ""): HTMLElem
       { class: "note" },
       "Whoever runs this gateway gives you the key. It is kept on this device, and sent to this gateway only.",
     ),
+    isOwnMachine() && el("p", { class: "note" }, KEPT_KEY),
     !isSecureContext && el("p", { class: "note" }, INSECURE),
   );
+}
+
+const KEPT_KEY =
+  "On this machine the key is in the file api-key of the gateway’s storage: .holdfast/api-key after npm start.";
+
+function isOwnMachine(): boolean {
+  return location.hostname === "localhost" || location.hostname.startsWith("127.");
 }
 
 export const INSECURE =

@@ -73,6 +73,7 @@ export class AnswerView implements MessageView {
 
   append(delta: Delta): void {
     this.#append(delta);
+    this.#nameThoughts(true);
     // Its first word takes the place of what was said about waiting for it.
     if (this.#status.dataset.kind === "waiting") this.update(false);
   }
@@ -96,7 +97,7 @@ export class AnswerView implements MessageView {
     const isOpen = state === "asked" || state === "running";
     this.element.classList.toggle("live", isOpen);
     this.element.setAttribute("aria-busy", String(isOpen));
-    this.#thinkingTitle.textContent = isOpen && text === "" && thinking !== "" ? "Thinking …" : "Thoughts";
+    this.#nameThoughts(isOpen);
     if (!isOpen && !this.#hasEnded) {
       this.#hasEnded = true;
       this.#writer.end();
@@ -104,6 +105,11 @@ export class AnswerView implements MessageView {
     this.#status.replaceChildren(...this.#statusOf(isOpen, isStopping));
     this.#status.dataset.kind = isOpen && text === "" && thinking === "" ? "waiting" : state;
     this.#buttons.replaceChildren(...(isOpen ? [] : this.#buttonsOf()));
+  }
+
+  #nameThoughts(isOpen: boolean): void {
+    const name = isOpen && this.message.text === "" ? "Thinking …" : "Thoughts";
+    if (this.#thinkingTitle.textContent !== name) this.#thinkingTitle.textContent = name;
   }
 
   #append({ text, thinking }: Delta): void {

@@ -5,7 +5,7 @@ import { askWhether, openDialog, tell } from "../dialog.ts";
 import { el, iconButton } from "../dom.ts";
 import { type Gateway, isRecord, Refusal } from "../gateway.ts";
 import { qrCode } from "../qr-code.ts";
-import { kilobytes, number, problemText, section, withoutNote } from "./section.ts";
+import { number, problemText, section, sizeText, withoutNote } from "./section.ts";
 
 const MISSING = "This gateway has no admin routes.";
 /** Asked one by one: no more than a person looks through. */
@@ -52,7 +52,7 @@ function person(gateway: Gateway, entry: Record<string, unknown>, onChange: () =
       { class: "person-head" },
       el("b", {}, name),
       live > 0 && el("span", { class: "live-count" }, `${live} live`),
-      el("span", { class: "note" }, `${kilobytes(entry.kept_bytes)} kept`),
+      el("span", { class: "note" }, `${sizeText(entry.kept_bytes)} kept`),
       el(
         "button",
         {
@@ -172,7 +172,13 @@ function editLimits(gateway: Gateway, tenant: string, current: unknown, onChange
 
 function limitsText(limits: unknown): string {
   const known = isRecord(limits) ? Object.entries(limits) : [];
-  return known.length === 0 ? "no limits" : known.map(([name, value]) => `${name} ${value}`).join(", ");
+  if (known.length === 0) return "no limits";
+  return known.map(([name, value]) => `${name} ${limitText(name, value)}`).join(", ");
+}
+
+function limitText(name: string, value: unknown): string {
+  if (Array.isArray(value)) return value.join(" ");
+  return name === "bytes" || name === "body" ? sizeText(value) : String(value);
 }
 
 async function order(onChange: () => void, give: () => Promise<unknown>): Promise<void> {

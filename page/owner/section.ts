@@ -65,8 +65,12 @@ export function shown(value: number): string {
   return value.toLocaleString("en", value >= 10_000 ? { notation: "compact", maximumFractionDigits: 1 } : {});
 }
 
-export function kilobytes(bytes: unknown): string {
-  return `${shown(Math.round(number(bytes) / 1024))} KiB`;
+export function sizeText(bytes: unknown): string {
+  const kib = number(bytes) / 1_024;
+  if (kib < 1_024) return `${Math.round(kib)} KiB`;
+  const mib = kib / 1_024;
+  const short = { maximumFractionDigits: 1 };
+  return mib < 1_024 ? `${mib.toLocaleString("en", short)} MiB` : `${(mib / 1_024).toLocaleString("en", short)} GiB`;
 }
 
 export function tile(name: string, value: string): HTMLElement {

@@ -1,7 +1,7 @@
 /** The answers that run now, of everybody: whose, by which model, where, for how long. What they say is not the owner's. */
 import { el } from "../dom.ts";
 import { type Gateway, isRecord } from "../gateway.ts";
-import { kilobytes, number, refreshedSection, unheardNotes } from "./section.ts";
+import { number, refreshedSection, sizeText, unheardNotes } from "./section.ts";
 
 export function sessionsSection(gateway: Gateway): HTMLElement {
   const load = async () => {
@@ -26,7 +26,7 @@ function sessionRow({ tenant, key, model, origin, started_at, bytes }: Record<st
     "li",
     {},
     el("div", { class: "row-text" }, el("b", {}, String(tenant)), ` · ${key}`, note(where.join(" · "))),
-    el("div", { class: "row-figures" }, since, note(kilobytes(bytes))),
+    el("div", { class: "row-figures" }, since, note(sizeText(bytes))),
   );
 }
 

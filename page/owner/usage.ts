@@ -47,7 +47,8 @@ function contentOf({ days, ends, models, people, firstByteMs }: Usage): Node[] {
   );
   const lists = [counts("How they ended", ends), counts("Tokens by model", models)];
   if (people.size > 1) lists.push(counts("Tokens by person", people));
-  return [tiles, plot(days), table(days), el("div", { class: "counts-row" }, ...lists)];
+  // Without an answer the plot is an empty field, and the lists are titles.
+  return requests === 0 ? [tiles] : [tiles, plot(days), table(days), el("div", { class: "counts-row" }, ...lists)];
 }
 
 /** For the eye only: the table below says the same. */

@@ -34,6 +34,7 @@ afterEach(async () => {
 describe("a person", () => {
   it("signs in with a key, and is told of a wrong one", async () => {
     const { page } = await open({ fragment: "" });
+    await page.getByText("On this machine the key is in the file api-key").waitFor();
     await page.getByLabel("Your API key").fill("not-a-key-of-this-gateway");
     await page.getByRole("button", { name: "Sign in" }).click();
     await page.getByText("The gateway does not know this key.").waitFor();

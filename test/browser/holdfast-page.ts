@@ -18,7 +18,8 @@ const THUMB_PX = 44;
 export const PATIENCE_MS = 240_000;
 
 /** Chromium's own words about a connection that was lost on purpose. */
-const NETWORK_NOISE = /^Failed to load resource: (?:net::ERR_|the server responded with a status of (?:40[149]|429|502))/;
+const NETWORK_NOISE =
+  /^Failed to load resource: (?:net::ERR_|the server responded with a status of (?:40[149]|429|50[23]))/;
 
 export interface OpenOptions {
   url: string;
@@ -27,6 +28,8 @@ export interface OpenOptions {
   context?: BrowserContextOptions;
   /** Added to what the page asks, so that an answer has a known end. */
   body?: Record<string, unknown>;
+  /** Told in place of the origin's. */
+  models?: string[];
 }
 
 export class HoldfastPage {
@@ -48,7 +51,10 @@ export class HoldfastPage {
     });
   }
 
-  static async open(browser: Browser, { url, fragment = "", context: how, body }: OpenOptions): Promise<HoldfastPage> {
+  static async open(
+    browser: Browser,
+    { url, fragment = "", context: how, body, models }: OpenOptions,
+  ): Promise<HoldfastPage> {
     const context = await browser.newContext(how);
     const page = await context.newPage();
     await page.addInitScript(watchAnswer);
@@ -57,6 +63,10 @@ export class HoldfastPage {
         const asked: Record<string, unknown> = route.request().postDataJSON();
         return route.continue({ postData: JSON.stringify({ ...asked, ...body }) });
       });
+    }
+    if (models) {
+      const data = models.map((id) => ({ id }));
+      await page.route("**/v1/models", (route) => route.fulfill({ json: { object: "list", data } }));
     }
     const opened = new HoldfastPage(context, page, url);
     await page.goto(`${url}/#${fragment}`);

@@ -54,8 +54,9 @@ describe("the owner", () => {
     const alice = page.locator(".person", { hasText: "alice" });
     await alice.getByRole("button", { name: "no limits" }).click();
     await page.getByLabel("Requests per minute").fill("1");
+    await page.getByLabel("Bytes kept").fill("104857600");
     await page.getByRole("button", { name: "Save" }).click();
-    await alice.getByRole("button", { name: "rpm 1" }).waitFor();
+    await alice.getByRole("button", { name: "rpm 1, bytes 100 MiB" }).waitFor();
 
     const person = await open(`key=${KEY}`);
     await person.ask("one");
@@ -105,6 +106,24 @@ describe("the owner", () => {
     await origin.getByText("7 days 1: 1 stopped").waitFor();
   });
 
+  it("sees the rest where the list of people, or somebody's record, does not answer", async () => {
+    const away = { directory: "away", missing: ["anna"] };
+    const origins = [{ name: "attic", state: "there", live: 2 }];
+    const { page } = await ownersView({}, async ({ page }) => {
+      await page.route("**/v1/admin/status", (route) => route.fulfill({ json: { origins, ...away } }));
+      await page.route("**/v1/admin/sessions", (route) => route.fulfill({ json: { data: [], more: 0, ...away } }));
+      await page.route("**/v1/admin/tenants/bob", (route) => route.fulfill({ status: 503, json: {} }));
+    });
+    for (const name of ["Live answers", "Origins"]) {
+      const card = page.getByRole("region", { name });
+      await card.getByText("Without those who were added here: the list of them did not answer.").waitFor();
+      await card.getByText("Without anna: that record did not answer.").waitFor();
+    }
+    await page.getByRole("region", { name: "Origins" }).getByText("2 live").waitFor();
+    await page.locator(".person", { hasText: "alice" }).waitFor();
+    await page.getByText("Without bob: that record did not answer.").waitFor();
+  });
+
   for (const [name, context] of Object.entries({ "on a small phone": SMALL_PHONE, "on a desktop": {} })) {
     for (const colorScheme of ["light", "dark"] as const) {
       it(`${name}, ${colorScheme}, has nothing on the page that axe-core or a thumb objects to`, async () => {
@@ -151,8 +170,9 @@ async function openLong(id: string): Promise<Answer> {
   return answer;
 }
 
-async function ownersView(context = {}): Promise<HoldfastPage> {
+async function ownersView(context = {}, before: (opened: HoldfastPage) => Promise<void> = async () => {}) {
   const opened = await open(`key=${KEY}&owner`, context);
+  await before(opened);
   const { page } = opened;
   await page.getByText("You run this gateway?").click();
   await page.getByLabel("Admin key").fill(ADMIN_KEY);

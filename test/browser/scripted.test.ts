@@ -132,6 +132,15 @@ describe("an answer", () => {
     expect(await page.locator(".thinking-text").textContent()).toBe("Slowly now. ".repeat(5));
   });
 
+  it("is thought about until its first word is there", async () => {
+    const { page } = await open();
+    await page.getByLabel("Your question").fill("slow");
+    await page.getByRole("button", { name: "Send" }).click();
+    await page.getByText("Thinking …").waitFor();
+    await page.locator(".answer.live .prose").getByText("word").waitFor();
+    await page.locator(".answer.live").getByText("Thoughts").waitFor();
+  });
+
   it("that is hostile does nothing: it runs no script, asks no host, and links nowhere but to the web", async () => {
     const { page } = await asked("hostile");
     for (const link of await page.locator(".prose a").all()) {
@@ -251,6 +260,22 @@ describe("the page", () => {
     await page.getByRole("button", { name: "Conversations" }).tap();
     await page.getByRole("button", { name: "New conversation" }).waitFor();
     expect(await smallControls(page)).toEqual([]);
+  });
+
+  it("on a phone shows the whole name of a short model, and its head's buttons also offline", async () => {
+    const { page, context } = await open({ context: SMALL_PHONE, models: ["reef-9b", "another"] });
+    await page.getByLabel("Model").waitFor();
+    const [shown, whole] = await page.evaluate<number[]>(`["", "none"].map((maxWidth) => {
+      const select = document.querySelector(".model select");
+      select.style.maxWidth = maxWidth;
+      return select.getBoundingClientRect().width;
+    })`);
+    expect(shown).toBe(whole);
+    await context.setOffline(true);
+    await page.getByText("You are offline").waitFor();
+    for (const name of ["Conversations", "Continue on another device"]) {
+      await page.getByRole("button", { name }).click({ trial: true });
+    }
   });
 
   it("is used by keyboard alone", async () => {
