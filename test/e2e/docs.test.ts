@@ -36,14 +36,15 @@ const NOT_RUN: ReadonlyArray<[what: RegExp, why: string]> = [
   [/^npx (?:--no-audit )?\.\/holdfast-/, "fetches workerd; it is run by package.test.ts and first-start.test.ts"],
   [/^git (?:pull|revert)\b/, "changes the checkout"],
   [/^systemctl --user\b/, "wants a user's systemd; the unit is checked below"],
-  [/^cloudflared service install$/, "wants root"],
+  [/^sudo cloudflared\b/, "wants root"],
   [/^tailscale\b/, "is another vendor's"],
   [/^ulimit\b/, "changes a shell's limits"],
 ];
-const WANTS_ACCOUNT = /^npx wrangler\b|^cloudflared\b|^curl https:\/\/holdfast\.YOUR-SUBDOMAIN|^npm ci && npx wrangler/;
+const WANTS_ACCOUNT =
+  /^npx wrangler\b|^(?:sudo )?cloudflared\b|^curl https:\/\/holdfast\.YOUR-SUBDOMAIN|^npm ci && npx wrangler/;
 
 const PROGRAMS = ["npm", "npx", "curl", "du", "tail", "mkdir", "openssl", "git", "systemctl", "ulimit"];
-const OTHERS = ["cloudflared", "tailscale"];
+const OTHERS = ["cloudflared", "sudo", "tailscale"];
 
 interface Written {
   page: string;
