@@ -54,16 +54,20 @@ async function readWhole(
   share: BodyShare,
 ): Promise<Uint8Array> {
   if (declared !== undefined && declared > maxBytes) throw tooLarge(`${declared} bytes`, maxBytes);
-  const deadline = new BodyDeadline();
   // One byte more than is expected: the read that finds the end needs a place, too.
   let buffer = allocate(share, declared ?? PIECE_BYTES);
-  for (let length = 0; ; ) {
-    const { done, value } = await deadline.within(reader.read(new Uint8Array(buffer, length)), length);
-    buffer = value?.buffer ?? buffer;
-    if (done) return new Uint8Array(buffer, 0, length);
-    length += value.byteLength;
-    if (length > maxBytes) throw tooLarge(`more than ${maxBytes} bytes`, maxBytes);
-    if (length === buffer.byteLength) buffer = grow(share, buffer, Math.min(2 * length, maxBytes + 1));
+  const deadline = new BodyDeadline();
+  try {
+    for (let length = 0; ; ) {
+      const { done, value } = await deadline.within(reader.read(new Uint8Array(buffer, length)), length);
+      buffer = value?.buffer ?? buffer;
+      length += value?.byteLength ?? 0;
+      if (length > maxBytes) throw tooLarge(`more than ${maxBytes} bytes`, maxBytes);
+      if (done || length === declared) return new Uint8Array(buffer, 0, length);
+      if (length === buffer.byteLength) buffer = grow(share, buffer, Math.min(2 * length, maxBytes + 1));
+    }
+  } finally {
+    deadline.end();
   }
 }
 
@@ -78,21 +82,35 @@ function grow(share: BodyShare, buffer: ArrayBuffer, bytes: number): ArrayBuffer
   return buffer.transfer(bytes);
 }
 
-/** How long a body may take: STALL_MS without a byte, and STALL_MS plus its size at the least rate in all. */
+/**
+ * How long a body may take: STALL_MS without a byte, and STALL_MS plus its size at the least rate in all. One timer for
+ * all its reads.
+ */
 class BodyDeadline {
   readonly #startedAt = Date.now();
+  #at = this.#startedAt + STALL_MS;
+  #timer = setTimeout(() => this.#check(), STALL_MS);
+  /** Fails the read that is waited for. */
+  #giveUp: () => void = () => {};
 
   /** What `read` gives. Throws 408 when that takes too long, and 400 when the connection breaks. */
-  async within<Value>(read: Promise<Value>, length: number): Promise<Value> {
-    const elapsed = Date.now() - this.#startedAt;
-    const allowed = Math.min(STALL_MS, STALL_MS + (1_000 * length) / LEAST_RATE - elapsed);
-    try {
-      return await inTime(read, allowed);
-    } catch (error) {
-      if (error instanceof TookTooLong) throw this.#tooSlow(length);
+  within<Value>(read: Promise<Value>, length: number): Promise<Value> {
+    this.#at = Math.min(Date.now(), this.#startedAt + (1_000 * length) / LEAST_RATE) + STALL_MS;
+    return new Promise((resolve, reject) => {
+      this.#giveUp = () => reject(this.#tooSlow(length));
       // An ApiError with the numbers instead of the runtime's "Network connection lost."
-      throw badRequest(`The request body broke off after ${length} bytes`);
-    }
+      read.then(resolve, () => reject(badRequest(`The request body broke off after ${length} bytes`)));
+    });
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #check(): void {
+    const rest = this.#at - Date.now();
+    if (rest > 0) this.#timer = setTimeout(() => this.#check(), rest);
+    else this.#giveUp();
   }
 
   #tooSlow(length: number): ApiError {
@@ -119,12 +137,10 @@ async function drain(reader: Reader): Promise<void> {
   }
 }
 
-class TookTooLong extends Error {}
-
 async function inTime<Value>(read: Promise<Value>, milliseconds: number): Promise<Value> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new TookTooLong()), Math.max(0, milliseconds));
+    timer = setTimeout(() => reject(new Error(`Nothing came in ${milliseconds} ms`)), Math.max(0, milliseconds));
   });
   try {
     return await Promise.race([read, late]);
