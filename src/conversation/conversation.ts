@@ -65,10 +65,7 @@ export class Conversation extends DurableObject<Env> {
     try {
       const message = decode(request);
       if ("replay" in message) return await replay(this.#present?.session, message.replay, this.#unreadable);
-      const { session, named } = await this.#joinOrBegin(message.start, request);
-      // Who sees the answer's head finds the session in a lookup.
-      const [opened] = await Promise.all([opening(session), named]);
-      return opened;
+      return await opening(await this.#joinOrBegin(message.start, request));
     } catch (error) {
       return errorResponse(error instanceof ApiError ? error : internalError(error));
     }
@@ -115,8 +112,8 @@ export class Conversation extends DurableObject<Env> {
     return this.#reports.standing(this.#present?.session, this.#config.sessionTtlMs);
   }
 
-  /** `named` resolves when the tenant's index names the session. */
-  async #joinOrBegin(start: StartRequest, request: Request): Promise<{ session: Session; named: Promise<void> }> {
+  /** The tenant's index is told beside it: the answer waits for no other object. */
+  async #joinOrBegin(start: StartRequest, request: Request): Promise<Session> {
     const body = new Uint8Array(await request.arrayBuffer());
     const current = this.#present;
     const decision = joins(start, current?.session.record);
@@ -124,9 +121,8 @@ export class Conversation extends DurableObject<Env> {
     const isJoin = current !== undefined && decision === "join";
     const { session } = isJoin ? current : this.#begin(start, body);
     const { ticket } = start;
-    const named = isJoin ? this.#reports.joined(session, ticket) : this.#reports.renewed(session, ticket);
-    this.ctx.waitUntil(named);
-    return { session, named };
+    this.ctx.waitUntil(isJoin ? this.#reports.joined(session, ticket) : this.#reports.renewed(session, ticket));
+    return session;
   }
 
   /** The current session, unless it has expired: an alarm may be late. */

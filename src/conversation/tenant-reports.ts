@@ -1,6 +1,6 @@
 /**
  * What a conversation tells its tenant's object (tenant/messages.ts has what it means, and what heals when it is lost), and
- * its line in the log. Nothing here delays an answer but `named`, and that is over in two seconds.
+ * its line in the log. Nothing here delays an answer.
  */
 import type { LookupRow } from "../protocol.ts";
 import { askTenant } from "../tenant/ask-tenant.ts";
