@@ -40,7 +40,7 @@ import {
 import { FORMULA, moneyOf } from "./money.ts";
 import { type Peer, startablePeers } from "./peers.ts";
 import { PINNING } from "./processes.ts";
-import { atOnce, PACED, paced, SIDE_BY_SIDE, sideBySide, single } from "./ratios.ts";
+import { atOnce, MANY_SIDE_BY_SIDE, PACED, paced, SIDE_BY_SIDE, sideBySide, single } from "./ratios.ts";
 import { asMarkdown, asText, reportLines, tables } from "./report.ts";
 
 const HELP = `npm run bench -- [options]
@@ -88,8 +88,10 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
     }
   },
   async "side-by-side"(bench) {
-    for (const streams of bench.quick ? [20] : SIDE_BY_SIDE)
-      await sideBySide(bench, [floor, jsLane, ...gateways()], streams);
+    for (const streams of bench.quick ? [20] : SIDE_BY_SIDE) {
+      const others = streams < MANY_SIDE_BY_SIDE ? [floor, jsLane] : [jsLane];
+      await sideBySide(bench, [...others, ...gateways()], streams);
+    }
   },
   async single(bench) {
     await single(bench, [floor, jsLane, ...gateways()]);

@@ -49,7 +49,9 @@ function inTurns(contestants: readonly Contestant[], round: number): readonly Co
 }
 
 /** Conversations of each contestant, with all contestants at work at once: together they must not fill the core. */
-export const SIDE_BY_SIDE = [10, 20];
+export const SIDE_BY_SIDE = [10, 20, 50];
+/** From here on without the floor: js-lane and holdfast alone have 100 × 50 events/s, what one core can do. */
+export const MANY_SIDE_BY_SIDE = 50;
 
 /**
  * CPU per event with all contestants under the same load at the same time, on the same core: what disturbs one disturbs
