@@ -317,8 +317,8 @@ interface ClientKey {
   value: string;
   /** The header, as one word of a shell command. */
   header: string;
-  /** The line that tells the user, where there is something to tell. */
-  line: string | undefined;
+  /** The lines that tell the user, where there is something to tell. */
+  lines: (url: string) => string | undefined;
   /** Where a browser opens the page: signed in, in the run that makes the key. */
   page: (url: string) => string;
   /** Call it before the key is shown. */
@@ -329,17 +329,21 @@ interface ClientKey {
 function clientKey({ key, storage }: Options): ClientKey {
   const known = { page: (url: string) => `${url}/`, keep: () => {} };
   if (key !== undefined)
-    return { ...known, value: key, header: quoted(`Authorization: Bearer ${key}`), line: undefined };
+    return { ...known, value: key, header: quoted(`Authorization: Bearer ${key}`), lines: () => undefined };
 
   const file = join(storage, API_KEY_FILE);
   const header = `"Authorization: Bearer $(cat ${quoted(file)})"`;
   const stored = orFail(() => readSecret(storage, API_KEY_FILE));
-  if (stored !== undefined) return { ...known, value: stored, header, line: `in ${shown(file)}` };
+  if (stored !== undefined) {
+    const lines = (url: string) => `in ${shown(file)}; in a browser that does not have it yet, open what this prints:
+            echo "${url}/#key=$(cat ${quoted(file)})"`;
+    return { ...known, value: stored, header, lines };
+  }
   const value = newSecret("sk-holdfast-");
   return {
     value,
     header,
-    line: `${value}\n            (kept in ${shown(file)}, which only you can read)`,
+    lines: () => `${value}\n            (kept in ${shown(file)}, which only you can read)`,
     page: (url) => signInLink(url, value),
     keep: () => keepSecret(storage, API_KEY_FILE, value),
   };
@@ -382,12 +386,13 @@ function orFail<Value>(work: () => Value): Value {
 }
 
 function welcome(url: string, origin: Origin, storage: string, key: ClientKey): string {
+  const keyLines = key.lines(url);
   const body = { messages: [{ role: "user", content: "hi" }], stream: true, max_tokens: 200 };
   return `
   gateway   ${url}
   origin    ${origin.description}
   storage   ${shown(storage)}  (log: ${shown(join(storage, "gateway.log"))})
-${key.line === undefined ? "" : `  API key   ${key.line}\n`}
+${keyLines === undefined ? "" : `  API key   ${keyLines}\n`}
 Chat in a browser. In the middle of an answer reload the page (F5), or close it and come back:
 
   ${key.page(url)}

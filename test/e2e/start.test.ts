@@ -80,6 +80,9 @@ describe("npm start", () => {
     expect(readFileSync(join(storage, "api-key"), "utf8").trim()).toBe(key);
     expect(after.stdout + after.stderr).not.toContain(key);
     expect(printedCommands(after)).toEqual([ask, resume]);
+    const link = shell(/^ *(echo .*)$/m.exec(after.stdout)?.[1] ?? "");
+    await link.exited;
+    expect(link.stdout.trim()).toMatch(new RegExp(`^http://127\\.0\\.0\\.1:\\d+/#key=${key}$`));
     const again = shell(resume);
     expect(await within(again.exited, "the end of the replay")).toBe(0);
     expect(again.stdout).toBe(short.stdout);
