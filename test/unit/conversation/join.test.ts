@@ -5,22 +5,7 @@ import type { SessionRecord } from "../../../src/conversation/session/session-re
 import { ApiError } from "../../../src/errors.ts";
 import { FAILURE_CODES } from "../../../src/protocol.ts";
 import { EVENTS, endedState, recordOf } from "../support/records.ts";
-
-function postOf(fields: Partial<StartRequest> = {}): StartRequest {
-  return {
-    id: "c1",
-    path: "/v1/chat/completions",
-    family: "chat",
-    wantsStream: true,
-    model: undefined,
-    idempotencyKey: undefined,
-    isRetry: false,
-    bodyHash: "hash",
-    key: "API_KEYS",
-    ticket: undefined,
-    ...fields,
-  };
-}
+import { postOf } from "../support/stored-sessions.ts";
 
 /** "join", "begin", or the status and type of the error. */
 function decided(post: Partial<StartRequest>, current: SessionRecord | undefined): string {
