@@ -414,9 +414,10 @@ describe("a request that is sent again", () => {
   });
 
   it("is read from storage: memory keeps it until it is first sent", () => {
-    const { session } = newSession();
-    expect(new TextDecoder().decode(session.request.take())).toBe("{}");
-    expect(new TextDecoder().decode(session.request.take())).toBe("{}");
+    const { session, storage } = newSession();
+    expect(session.request.take()).toEqual(bytes("{}"));
+    storage.sql.run("UPDATE log SET data = ? WHERE key = -1", bytes("stored"));
+    expect(session.request.take()).toEqual(bytes("stored"));
     session.append(bytes("data: 1\n\n"), true, 0);
     expect(() => session.request.take()).toThrow("I3");
   });
