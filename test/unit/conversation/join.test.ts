@@ -60,6 +60,13 @@ describe("a POST", () => {
   it("of another id or another route joins nothing", () => {
     expect(decided({ ...RETRY, id: "c1::model" }, LIVE)).toBe("begin");
     expect(decided({ ...RETRY, path: "/v1/responses" }, LIVE)).toBe("begin");
+    const current = recordOf({ ...LIVE, idempotencyKey: "k" });
+    expect(decided({ idempotencyKey: "k", bodyHash: "other", path: "/v1/responses" }, current)).toBe("begin");
+  });
+
+  it("that is a retry joins by its words where only one of the two has a key", () => {
+    expect(decided(RETRY, recordOf({ ...LIVE, idempotencyKey: "k" }))).toBe("join");
+    expect(decided({ ...RETRY, idempotencyKey: "k" }, LIVE)).toBe("join");
   });
 });
 
