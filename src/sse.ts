@@ -15,9 +15,11 @@ const COLON = 58;
  * Lines end with LF (llama-server) or CR LF (other servers).
  */
 export function lastEventEnd(bytes: Uint8Array, end: number, least = 0): number {
-  for (let at = bytes.lastIndexOf(LF, end - 1); at >= least && at > 0; at = bytes.lastIndexOf(LF, at - 1)) {
-    const before = bytes[at - 1];
-    if (before === LF || (before === CR && bytes[at - 2] === LF)) return at + 1;
+  // A view: in `bytes`, lastIndexOf() would go on below `least`, through all that is held of a long line.
+  const unsearched = bytes.subarray(least, end);
+  for (let at = unsearched.lastIndexOf(LF); at >= 0; at = unsearched.subarray(0, at).lastIndexOf(LF)) {
+    const before = bytes[least + at - 1];
+    if (before === LF || (before === CR && bytes[least + at - 2] === LF)) return least + at + 1;
   }
   return -1;
 }
@@ -77,14 +79,13 @@ export class EventSplitter {
   }
 
   push(chunk: Uint8Array): void {
-    if (this.#heldLength === 0) {
-      this.#split(chunk, 0);
-    } else {
-      const searched = this.#heldLength;
-      const all = this.#hold(chunk);
-      this.#heldLength = 0;
-      this.#split(all, searched);
-    }
+    const searched = this.#heldLength;
+    const bytes = searched === 0 ? chunk : this.#hold(chunk);
+    const end = Math.max(0, lastEventEnd(bytes, bytes.length, searched));
+    // What goes on stays where it is: an event that is moved for each of its pieces takes the square of its length.
+    if (searched > 0 && end === 0 && bytes.length <= this.#maxHeldBytes) return;
+    this.#heldLength = 0;
+    this.#split(bytes, end);
   }
 
   /** Releases the unfinished tail as it is: the origin ended its last event without a blank line. */
@@ -99,11 +100,10 @@ export class EventSplitter {
     this.#heldLength = 0;
   }
 
-  /** `bytes[0..searched)` holds no event end. */
-  #split(bytes: Uint8Array, searched: number): void {
-    const end = lastEventEnd(bytes, bytes.length, searched);
-    if (end > 0) this.#emit(bytes.subarray(0, end), true);
-    const rest = bytes.subarray(Math.max(0, end));
+  /** `end`: of the last whole event in `bytes`; 0 if none ends there. */
+  #split(bytes: Uint8Array, end: number): void {
+    this.#emit(bytes.subarray(0, end), true);
+    const rest = bytes.subarray(end);
     if (rest.length > this.#maxHeldBytes) {
       // Line ends stay behind: the next byte may make a blank line of them.
       const cut = rest.findLastIndex((byte) => byte !== LF && byte !== CR) + 1;

@@ -5,7 +5,7 @@
  *   ─────────────┃──x──x─x────x──▶ now
  *             now - 60 s
  *
- * Owns nothing durable: whoever keeps the times (requests.ts) gives them back after a restart.
+ * Owns nothing durable: whoever keeps the times (accepted-requests.ts) gives them back after a restart.
  */
 import type { RequestsLeft } from "./messages.ts";
 

@@ -9,6 +9,7 @@ describe("the from parameter is read as llama-server reads it", () => {
     ["-0", 0],
     ["5", 5],
     [" 5", 5],
+    ["\t\n\v\f\r 5", 5],
     ["+5", 5],
     ["10abc", 10],
     ["1.5", 1],
@@ -39,6 +40,7 @@ describe("conversation ids", () => {
     expect(lookupMatches("conv7", "conv7::tiny")).toBe(true);
     expect(lookupMatches("conv7::tiny", "conv7")).toBe(false);
     expect(lookupMatches("conv7", "conv77")).toBe(false);
+    expect(lookupMatches("conv7", "conv7:tiny")).toBe(false);
     expect(lookupMatches("conv7::", "conv7::tiny")).toBe(false);
   });
 

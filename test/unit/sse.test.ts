@@ -61,10 +61,19 @@ describe("the event splitter", () => {
     expect(released.join("")).toBe(`data: ${"x".repeat(30)}end\n\n`);
   });
 
-  it("sees the end of an event over the bound when its blank line comes in two pieces", () => {
-    const { splitter, released } = split([bytes(`data: ${"x".repeat(30)}\n`), bytes("\ndata: 2")], 20);
-    expect(released.join("")).toBe(`data: ${"x".repeat(30)}\n\n`);
-    expect(splitter.atBoundary).toBe(true);
+  it("holds an event back that is as long as the bound, and not one that is longer", () => {
+    expect(split([bytes("data: 1")], 7).released).toEqual([]);
+    expect(split([bytes("data: 12")], 7).released).toEqual(["data: 12"]);
+  });
+
+  it.each(["\n\n", "\r\n\r\n"])("sees the end of an event over the bound wherever its blank line %j is cut", (end) => {
+    const event = `data: ${"x".repeat(30)}${end}`;
+    for (let cut = 1; cut < end.length; cut++) {
+      const pieces = [event.slice(0, -cut), `${event.slice(-cut)}data: 2`];
+      const { splitter, released } = split(pieces.map(bytes), 20);
+      expect([released.join(""), text(splitter.held)]).toEqual([event, "data: 2"]);
+      expect(splitter.atBoundary).toBe(true);
+    }
   });
 
   it("can be pushed on after its tail was released or discarded", () => {
@@ -73,6 +82,32 @@ describe("the event splitter", () => {
     splitter.push(bytes("data: 2\n\ndata: 3"));
     splitter.flush();
     expect(released).toEqual(["data: 2\n\n", "data: 3"]);
+  });
+
+  it("stands inside an event when its tail was released, and at a boundary still when there was none", () => {
+    const { splitter, released } = split([bytes("data: 1\n\n")]);
+    splitter.flush();
+    expect([splitter.atBoundary, released]).toEqual([true, ["data: 1\n\n"]]);
+    splitter.push(bytes("data: 2"));
+    splitter.flush();
+    expect(splitter.atBoundary).toBe(false);
+  });
+
+  it("gives the memory of a long event back", () => {
+    const { splitter } = split([bytes(`data: ${"x".repeat(100_000)}`)], 1_000_000);
+    expect(splitter.held.buffer.byteLength).toBeGreaterThan(100_000);
+    splitter.push(bytes("\n\ndata: 2"));
+    expect(splitter.held.buffer.byteLength).toBeLessThan(65_536);
+  });
+
+  it("looks at each byte of a long line once, in however small pieces it comes", () => {
+    const piece = bytes("x".repeat(64));
+    const { splitter } = split([bytes("data: ")], 2_000_000);
+    const started = performance.now();
+    for (let i = 0; i < 16_000; i++) splitter.push(piece);
+    // Some 10 ms; ten seconds if every piece made it look at, or move, all that is held.
+    expect(performance.now() - started).toBeLessThan(1_000);
+    expect(splitter.held).toHaveLength(6 + 16_000 * 64);
   });
 });
 
@@ -84,11 +119,17 @@ describe("event boundaries", () => {
     expect(lastEventEnd(bytes("\n"), 1)).toBe(-1);
   });
 
+  it("are not looked for where they were looked for before", () => {
+    expect(lastEventEnd(bytes("data: 1\n\ndata: 2"), 16, 8)).toBe(9);
+    expect(lastEventEnd(bytes("data: 1\n\ndata: 2"), 16, 9)).toBe(-1);
+  });
+
   it("tell where the last event starts that is not a comment", () => {
     expect(lastEventStart(bytes("data: 1\n\ndata: 2\n\n"))).toBe(9);
     expect(lastEventStart(bytes("data: 1\n\n:\n\n:\n\n"))).toBe(0);
     expect(lastEventStart(bytes(":\n\n"))).toBe(-1);
     expect(lastEventStart(bytes("data: 1\n\n\n"))).toBe(0);
+    expect(lastEventStart(bytes("data: 1\r\n\r\n\r\n"))).toBe(0);
     expect(lastEventStart(bytes("data: 1\n\n"))).toBe(0);
   });
 });

@@ -28,8 +28,8 @@ import type { Slot } from "./row-keys.ts";
 const MAX_ROW_BYTES = 65_536;
 /** What is read at once where nobody asks for more. */
 export const PIECE_BYTES = 65_536;
-/** CR LF CR LF, and the LF before it. */
-const LONGEST_BLANK_LINE = 5;
+/** CR LF, and the LF of the line before. */
+const LONGEST_BLANK_LINE = 3;
 
 /** Thrown to a reader that asks for bytes that were dropped. */
 export class OffsetLostError extends Error {
@@ -177,7 +177,7 @@ export class ReplayLog {
     if (this.#isDetached || !this.hasUnflushed) return;
     this.#storage.transaction(() => {
       for (let at = this.#flushed; at < this.end; at += MAX_ROW_BYTES) {
-        this.#rows.insert(at, this.peek(at, Math.min(MAX_ROW_BYTES, this.end - at)), this);
+        this.#rows.insert(at, this.peek(at, MAX_ROW_BYTES), this);
       }
     });
     this.#flushed = this.end;

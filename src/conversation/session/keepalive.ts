@@ -10,7 +10,7 @@ export class Keepalive {
   readonly #clock: Clock;
   readonly #ping: () => void;
   #cancel: (() => void) | undefined;
-  /** When the session last grew, Unix milliseconds. */
+  /** When the answer last grew, Unix milliseconds. */
   #grewAt: number;
 
   /** `ping` adds a ping if one may stand here; if not, it is called again after another turn of silence. */

@@ -68,9 +68,7 @@ class Reader {
     if (!this.#leaveAudience) return true;
     try {
       if (this.#from < this.#session.bodyStart) throw new OffsetLostError("The origin answered with no event stream");
-      if (!this.#session.isLive && this.#session.hasLost(this.#from)) {
-        throw new OffsetLostError(`The answer broke off before ${this.#from}`);
-      }
+      if (this.#session.hasLost(this.#from)) throw new OffsetLostError(`The answer broke off before ${this.#from}`);
       const pieces = this.#read();
       for (const bytes of pieces) {
         this.#offset += bytes.length;

@@ -227,7 +227,6 @@ export class Session {
   }
 
   #addFrame(frame: Uint8Array): void {
-    this.#keepalive.grew(this.#clock.now());
     this.#notifyAfter(this.log.appendFrame(frame));
   }
 
@@ -246,12 +245,11 @@ export class Session {
   #breakOff(error: unknown): void {
     console.error(error);
     this.#isBroken = true;
-    this.log.detach();
     this.audience.notifyNow();
   }
 
   #ping(): void {
-    if (!this.isLive || !this.isEventStream || !this.#isAtBoundary || this.log.originBytes < this.#replayFloor) return;
+    if (!this.isEventStream || !this.#isAtBoundary || this.log.originBytes < this.#replayFloor) return;
     this.#guarded(() => this.#addFrame(PING));
   }
 

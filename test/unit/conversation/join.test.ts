@@ -5,22 +5,7 @@ import type { SessionRecord } from "../../../src/conversation/session/session-re
 import { ApiError } from "../../../src/errors.ts";
 import { FAILURE_CODES } from "../../../src/protocol.ts";
 import { EVENTS, endedState, recordOf } from "../support/records.ts";
-
-function postOf(fields: Partial<StartRequest> = {}): StartRequest {
-  return {
-    id: "c1",
-    path: "/v1/chat/completions",
-    family: "chat",
-    wantsStream: true,
-    model: undefined,
-    idempotencyKey: undefined,
-    isRetry: false,
-    bodyHash: "hash",
-    key: "API_KEYS",
-    ticket: undefined,
-    ...fields,
-  };
-}
+import { postOf } from "../support/stored-sessions.ts";
 
 /** "join", "begin", or the status and type of the error. */
 function decided(post: Partial<StartRequest>, current: SessionRecord | undefined): string {
@@ -75,6 +60,13 @@ describe("a POST", () => {
   it("of another id or another route joins nothing", () => {
     expect(decided({ ...RETRY, id: "c1::model" }, LIVE)).toBe("begin");
     expect(decided({ ...RETRY, path: "/v1/responses" }, LIVE)).toBe("begin");
+    const current = recordOf({ ...LIVE, idempotencyKey: "k" });
+    expect(decided({ idempotencyKey: "k", bodyHash: "other", path: "/v1/responses" }, current)).toBe("begin");
+  });
+
+  it("that is a retry joins by its words where only one of the two has a key", () => {
+    expect(decided(RETRY, recordOf({ ...LIVE, idempotencyKey: "k" }))).toBe("join");
+    expect(decided({ ...RETRY, idempotencyKey: "k" }, LIVE)).toBe("join");
   });
 });
 

@@ -15,17 +15,22 @@ import { ApiError } from "../../../src/errors.ts";
 const OURS = new ApiError(502, "origin_unreachable", "The connection was lost");
 const THEIRS = { status: 400, contentType: "application/json", body: new Uint8Array(0) };
 
-type Situation =
-  | "asking"
-  | "finding after no answer"
-  | "finding after a restart"
-  | "finding after a drop"
-  | "attaching after no answer"
-  | "attaching after a restart"
-  | "attaching after a drop"
-  | "reading the request's own connection"
-  | "reading another connection"
-  | "over";
+/** How the table calls a cause. */
+interface CauseNames {
+  no_answer: "no answer";
+  restarted: "a restart";
+  dropped: "a drop";
+}
+
+/** How the table calls a phase: once for each kind of cause, and of connection, that it can have. */
+type NameIn<P extends Phase> = P extends { readonly cause: Cause }
+  ? `${P["name"]} after ${CauseNames[Cause["kind"]]}`
+  : P extends { readonly isFirst: boolean }
+    ? `${P["name"]} ${"the request's own" | "another"} connection`
+    : P["name"];
+
+/** Made of the union itself: a phase or a cause that is new has no row yet, and the compiler says so. */
+type Situation = NameIn<Phase>;
 
 type Outcome =
   | "read the first"
@@ -288,9 +293,13 @@ const TABLE: Record<Situation, Record<Observation["saw"], Cell>> = {
   },
 };
 
+const BOOLEANS = 11;
 /** Every combination of the booleans. */
-const CASES: readonly Case[] = Array.from({ length: 2 ** 11 }, (_, bits) => {
-  const bit = (at: number) => ((bits >> at) & 1) === 1;
+const CASES: readonly Case[] = Array.from({ length: 2 ** BOOLEANS }, (_, bits) => {
+  const bit = (at: number) => {
+    if (at >= BOOLEANS) throw new Error("There are more booleans than combinations of them");
+    return ((bits >> at) & 1) === 1;
+  };
   return {
     wantsStream: bit(0),
     isEventStream: bit(1),

@@ -47,6 +47,18 @@ describe("the first byte of an answer", () => {
     expect(client.text).toBe("data: 1\n\n");
   });
 
+  it("waits for a sync that was asked for when the record was written", () => {
+    const requestsAtSync: boolean[] = [];
+    class WatchedStorage extends NodeStorage {
+      override sync(): Promise<void> {
+        requestsAtSync.push(new Records(this.sql).holds(0));
+        return super.sync();
+      }
+    }
+    newSession(new WatchedStorage()).session.append(bytes("data: 1\n\n"), true, 0);
+    expect(requestsAtSync).toEqual([false]);
+  });
+
   it("that was synced leaves no request that a restart could send again", async () => {
     const { clock, storage, session } = newSession();
     session.accept(EVENTS);
@@ -70,13 +82,13 @@ describe("the first byte of an answer", () => {
     expect(new TextDecoder().decode(restored.request.take())).toBe("{}");
   });
 
-  it("makes its host hear that the request was accepted, once, before readers hear it", async () => {
+  it("makes its host hear that the request was accepted, once, before readers hear it", () => {
     const { session, heard } = newSession();
-    const changed = session.audience.changed().then(() => heard.push("readers"));
+    session.audience.onChange(() => void heard.push("readers"));
     session.accept(EVENTS);
+    expect(heard).toEqual(["accepted", "readers"]);
     session.append(bytes("data: 1\n\n"), true, 0);
     session.accept("text/plain");
-    await changed;
     expect(heard).toEqual(["accepted", "readers"]);
     expect(session.record.state).toEqual({ phase: "streaming", contentType: EVENTS });
   });
@@ -144,6 +156,37 @@ describe("a ping", () => {
     session.prepareResend("second", true);
     await clock.advance(1_800);
     expect(client.text).toBe(":\n\n");
+  });
+
+  it("may come again when the request goes to another origin", async () => {
+    const { clock, session } = newSession(new InstantStorage());
+    session.caughtUpAt(Number.POSITIVE_INFINITY);
+    const client = new Client(session);
+    session.move("cellar", "second", true);
+    await clock.advance(1_800);
+    expect(client.text).toBe(":\n\n");
+  });
+
+  it("comes no more after the end, however long a client takes to read it, or comes back to it", async () => {
+    const { clock, session } = newSession(new InstantStorage());
+    const leave = session.audience.join();
+    session.append(bytes("data: 1\n\n"), true, 0);
+    session.finish("done");
+    expect(clock.timers).toBe(0);
+    leave();
+    session.audience.join();
+    expect(clock.timers).toBe(0);
+    await clock.advance(10_000);
+    expect(logText(session)).toBe("data: 1\n\n");
+  });
+
+  it("comes in an event stream whose type has parameters", async () => {
+    const { clock, session } = newSession(new InstantStorage());
+    session.accept("text/event-stream; charset=utf-8");
+    session.append(bytes("data: 1\n\n"), true, 0);
+    const client = new Client(session);
+    await clock.advance(1_800);
+    expect(client.text).toBe("data: 1\n\n:\n\n");
   });
 
   it("that cannot be stored is its owner's to hear", async () => {
@@ -216,6 +259,17 @@ describe("an answer that fails", () => {
     storage.commit();
     expect(crash({ storage, clock }).session.hasLost(10)).toBe(true);
   });
+
+  it("after a restart, at the very byte that readers had, ends them all", () => {
+    const { clock, storage, session } = newSession(new InstantStorage());
+    session.append(bytes("data: 1\n\n"), true, 0);
+    session.log.flush();
+    storage.commit();
+    const { session: restored } = crash({ storage, clock });
+    restored.caughtUpAt(9);
+    restored.finish("origin_lost", LOST);
+    expect([restored.hasLost(9), restored.hasLost(1_000)]).toEqual([false, false]);
+  });
 });
 
 describe("an end that cannot be stored", () => {
@@ -256,6 +310,19 @@ describe("a stopped session", () => {
     expect([client.text, client.state]).toEqual(["data: 1\n\n: holdfast end=stopped\n\n", "ended"]);
     expect(storage.sql.all("SELECT key FROM log WHERE key >= 0")).toEqual([]);
   });
+
+  it("ends its readers also where they had more of it before a restart: it is what was asked for", async () => {
+    const { clock, storage, session } = newSession(new InstantStorage());
+    session.append(bytes("data: 1\n\n"), true, 0);
+    session.log.flush();
+    storage.commit();
+    const { session: restored } = crash({ storage, clock });
+    restored.caughtUpAt(1_000);
+    const ahead = new Client(restored, 1_000);
+    restored.finish("stopped");
+    await settle();
+    expect([ahead.text, ahead.state]).toEqual(["", "ended"]);
+  });
 });
 
 describe("a refused session", () => {
@@ -284,8 +351,17 @@ describe("origin bytes", () => {
     await clock.advance(1);
     expect(rows()).toBe(1);
     session.append(bytes("data: 3\n\n"), true, 0);
+    await clock.advance(5_000);
+    expect(rows()).toBe(2);
+    session.append(bytes("data: 4\n\n"), true, 0);
     session.finish("done");
-    expect([rows(), clock.timers]).toEqual([2, 0]);
+    expect([rows(), clock.timers]).toEqual([3, 0]);
+  });
+
+  it("that fill a row, and so are flushed at once, are waited for by no timer", () => {
+    const { clock, session } = newSession(new InstantStorage());
+    session.append(new Uint8Array(65_536), true);
+    expect([session.log.hasUnflushed, clock.timers]).toEqual([false, 0]);
   });
 
   it("that cannot be flushed are its owner's to hear", async () => {
@@ -338,9 +414,10 @@ describe("a request that is sent again", () => {
   });
 
   it("is read from storage: memory keeps it until it is first sent", () => {
-    const { session } = newSession();
-    expect(new TextDecoder().decode(session.request.take())).toBe("{}");
-    expect(new TextDecoder().decode(session.request.take())).toBe("{}");
+    const { session, storage } = newSession();
+    expect(session.request.take()).toEqual(bytes("{}"));
+    storage.sql.run("UPDATE log SET data = ? WHERE key = -1", bytes("stored"));
+    expect(session.request.take()).toEqual(bytes("stored"));
     session.append(bytes("data: 1\n\n"), true, 0);
     expect(() => session.request.take()).toThrow("I3");
   });

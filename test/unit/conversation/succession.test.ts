@@ -3,6 +3,8 @@ import { describe, expect, it } from "vitest";
 import { isAccepted, isLive, nextState, type SessionState } from "../../../src/conversation/session/session-state.ts";
 import { type Change, type Effect, type Member, type Pair, succeed } from "../../../src/conversation/succession.ts";
 
+type Phase = SessionState["phase"];
+
 const STATES = {
   asking: { phase: "asking" },
   streaming: { phase: "streaming", contentType: "text/event-stream" },
@@ -14,7 +16,8 @@ const STATES = {
     error: undefined,
     brokenFrom: undefined,
   },
-} as const satisfies Record<string, SessionState>;
+  refused: { phase: "refused", at: 1, failure: { status: 400, contentType: "", body: new Uint8Array(0) } },
+} as const satisfies { [P in Phase]: SessionState & { phase: P } };
 const REPLACED = { ...STATES.ended, end: "replaced" } as const;
 
 type Name = "current" | "previous" | "new" | "other";
@@ -35,25 +38,24 @@ function told([pair, effects]: readonly [Pair<Named>, readonly Effect<Named>[]])
   return [`${pair.current?.name ?? "-"} <- ${pair.previous?.name ?? "-"}`, ...done].join(", ");
 }
 
-type Phase = keyof typeof STATES;
-type ChangeName =
-  | "replacing"
-  | "begun"
-  | "accepted"
-  | "accepted, another"
-  | "refused"
-  | "refused, another"
-  | "stopped"
-  | "stopped, another id"
-  | "expired";
+/** Of every change; of those that name a session or an id also with another one. */
+type ChangeName = Change<Named>["type"] | "accepted, another" | "refused, another" | "stopped, another id";
+/** The compiler proves it complete: what happens to a pair after each change, in each state of the current session. */
+type Table = Record<ChangeName, Record<Phase, string>>;
 
-const same = (outcome: string): Record<Phase, string> => ({ asking: outcome, streaming: outcome, ended: outcome });
+const same = (outcome: string): Record<Phase, string> => ({
+  asking: outcome,
+  streaming: outcome,
+  ended: outcome,
+  refused: outcome,
+});
 
-const ALONE: Record<ChangeName, Record<Phase, string>> = {
+const ALONE: Table = {
   replacing: {
     asking: "- <- -, current ends as replaced, current is deleted",
     streaming: "- <- current, current ends as replaced",
     ended: "- <- current",
+    refused: "- <- -, current is deleted",
   },
   begun: same("new <- -"),
   accepted: same("current <- -"),
@@ -64,17 +66,19 @@ const ALONE: Record<ChangeName, Record<Phase, string>> = {
     asking: "- <- -, current ends as stopped, current is deleted",
     streaming: "- <- -, current ends as stopped, current is deleted",
     ended: "- <- -, current is deleted",
+    refused: "- <- -, current is deleted",
   },
   "stopped, another id": same("current <- -"),
   expired: same("- <- -, current is deleted"),
 };
 
 /** An accepted current one with a previous one cannot be; whatever is done with it must delete it all the same. */
-const WITH_PREVIOUS: Record<ChangeName, Record<Phase, string>> = {
+const WITH_PREVIOUS: Table = {
   replacing: {
     asking: "- <- previous, current ends as replaced, current is deleted",
     streaming: "- <- current, current ends as replaced, previous is deleted",
     ended: "- <- current, previous is deleted",
+    refused: "- <- previous, current is deleted",
   },
   begun: same("new <- previous"),
   accepted: same("current <- -, previous is deleted"),
@@ -85,6 +89,7 @@ const WITH_PREVIOUS: Record<ChangeName, Record<Phase, string>> = {
     asking: "- <- -, current ends as stopped, current is deleted, previous is deleted",
     streaming: "- <- -, current ends as stopped, current is deleted, previous is deleted",
     ended: "- <- -, current is deleted, previous is deleted",
+    refused: "- <- -, current is deleted, previous is deleted",
   },
   "stopped, another id": same("current <- previous"),
   expired: same("- <- -, current is deleted, previous is deleted"),
@@ -187,7 +192,7 @@ class Sequence {
         break;
       case "refuse":
         if (current?.state.phase !== "asking") break;
-        current.state = { phase: "refused", at: 1, failure: { status: 400, contentType: "", body: new Uint8Array(0) } };
+        current.state = STATES.refused;
         this.change({ type: "refused", member: current });
         break;
       case "end":

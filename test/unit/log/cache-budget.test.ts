@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { CacheBudget } from "../../../src/conversation/log/cache-budget.ts";
+import { CacheBudget, isolateCache } from "../../../src/conversation/log/cache-budget.ts";
 
 function owner(name: string, evicted: string[]) {
   return { evictOldest: () => void evicted.push(name) };
@@ -25,5 +25,14 @@ describe("the cache budget", () => {
     const budget = new CacheBudget(10);
     budget.add(owner("large", evicted), 11);
     expect(evicted).toEqual(["large"]);
+  });
+
+  it("of an isolate is an eighth of its memory: 16 MiB", () => {
+    const evicted: string[] = [];
+    const log = owner("log", evicted);
+    for (let i = 0; i < 16; i++) isolateCache.add(log, 1_048_576);
+    expect(evicted).toEqual([]);
+    isolateCache.add(log, 1);
+    expect(evicted).toEqual(["log"]);
   });
 });

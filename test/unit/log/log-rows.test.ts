@@ -21,6 +21,8 @@ describe("rows of a log", () => {
     rows.insert(10, noiseBytes(5), { originBytes: 13, lastEvent: 11 });
     expect(rows.first()).toEqual({ offset: 0, length: 10, originBytes: 0, lastEvent: undefined });
     expect(rows.last()).toEqual({ offset: 10, length: 5, originBytes: 13, lastEvent: 11 });
+    rows.insert(15, noiseBytes(5), { originBytes: 18, lastEvent: 0 });
+    expect(rows.last()?.lastEvent).toBe(0);
   });
 
   it.each([0, 1] as const)("in slot %d are not those of the other slot, nor a record", (slot) => {
@@ -43,6 +45,12 @@ describe("rows of a log", () => {
     const rows = rowsOf(300);
     expect(concat(rows.read(5, 3_000, 100))).toEqual(noiseBytes(105, 5));
     expect(concat(rows.read(5, 3_000, 1e6))).toEqual(noiseBytes(2_555, 5));
+  });
+
+  it("are read without the row that starts where the read ends", () => {
+    const rows = rowsOf(5);
+    expect(rows.read(10, 50, 20)).toEqual([noiseBytes(10, 10), noiseBytes(10, 20)]);
+    expect(rows.read(10, 30, 100)).toEqual([noiseBytes(10, 10), noiseBytes(10, 20)]);
   });
 
   it("that are missing fail the read, instead of giving nothing for ever (I4)", () => {

@@ -43,6 +43,18 @@ describe("recent bytes", () => {
     expect(piece.length).toBeLessThanOrEqual(PIECE);
   });
 
+  it("end with the block that ends at the limit, and take no empty piece of the next one", () => {
+    const recent = filled(noiseBytes(10_000), LARGE);
+    expect(recent.read(0, 4_096, PIECE)).toEqual([noiseBytes(4_096)]);
+  });
+
+  it("that come in one large piece are read in one", () => {
+    const recent = new RecentBytes(0, LARGE);
+    recent.append(noiseBytes(10));
+    recent.append(noiseBytes(50_000, 10));
+    expect(recent.read(0, 50_010, PIECE)?.map(({ length }) => length)).toEqual([4_096, 45_914]);
+  });
+
   it("are not there before the first one that came in", () => {
     expect(filled(noiseBytes(10), LARGE, 5).read(4, 15, PIECE)).toBeUndefined();
     expect(new RecentBytes(5, LARGE).read(4, 5, PIECE)).toBeUndefined();

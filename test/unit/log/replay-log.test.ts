@@ -32,6 +32,22 @@ describe("the log", () => {
     expect(rowLengths(storage)).toHaveLength(4);
   });
 
+  it("begins no transaction where nothing is new", () => {
+    const storage = newStorage();
+    let transactions = 0;
+    const transaction = (work: () => void) => {
+      transactions += 1;
+      storage.transaction(work);
+    };
+    const log = ReplayLog.create({ sql: storage.sql, transaction, sync: () => storage.sync() }, 0, 1_000);
+    log.flush();
+    expect(transactions).toBe(0);
+    log.append(noiseBytes(10));
+    log.flush();
+    log.flush();
+    expect(transactions).toBe(1);
+  });
+
   it("writes all of a flush or nothing, and loses nothing when it fails", () => {
     const storage = newStorage();
     let room = 1;
@@ -123,6 +139,14 @@ describe("the log", () => {
     const log = ReplayLog.create(newStorage(), 0, 1_000);
     log.append(bytes(text));
     expect(log.endsWithEvent()).toBe(isEnd);
+  });
+
+  it("knows it also where fewer bytes are kept than a blank line has", () => {
+    const log = ReplayLog.create(newStorage(), 0, 1);
+    log.append(noiseBytes(65_536));
+    log.append(bytes("\n"));
+    log.flush();
+    expect([log.end - log.start, log.endsWithEvent()]).toEqual([1, false]);
   });
 
   it("refuses an offset that was dropped, with the one that is still there", () => {

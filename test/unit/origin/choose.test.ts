@@ -86,6 +86,16 @@ describe("the ranking", () => {
     }
   });
 
+  it("leaves it to the hash whether a model that loads or one that sleeps is asked, both after one that is loaded", () => {
+    const origins = [
+      candidate("attic", listing({ qwen: "loading" })),
+      candidate("cellar", listing({ qwen: "sleeping" })),
+      candidate("shed", listing({ qwen: "loaded" })),
+    ];
+    const orders = IDS.slice(0, 50).map((key) => rank(origins, { model: "qwen", key }).join());
+    expect(new Set(orders)).toEqual(new Set(["shed,attic,cellar", "shed,cellar,attic"]));
+  });
+
   it("puts origins that are away last, and asks even them where there is no other", () => {
     const away = { isAvailable: false };
     const order = rank([candidate("attic", away), CELLAR, candidate("shed", away)], { model: undefined, key: "k" });
@@ -137,6 +147,8 @@ describe("a glob", () => {
     ["a*b*c", "a-c-b", false],
     ["aa*aa", "aaa", false],
     ["a*b*b", "ab", false],
+    ["*ab*ba*", "aba", false],
+    ["a*b*a*z", "abz", false],
     ["qwen3", "qwen3", true],
     ["qwen3", "qwen3.5", false],
     ["q.en", "qwen", false],

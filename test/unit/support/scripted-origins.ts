@@ -2,11 +2,15 @@
 import type { SessionOrigins } from "../../../src/conversation/session-store.ts";
 import { ScriptedOrigin } from "./scripted-origin.ts";
 
+type Question = Parameters<SessionOrigins["rank"]>[0];
+
 export class ScriptedOrigins implements SessionOrigins {
   readonly #origins: Map<string, ScriptedOrigin>;
   isKnown = true;
   /** Of a configuration in which nobody serves the model: empty. */
   order: string[];
+  /** What they were ranked for. */
+  readonly questions: Question[] = [];
   /** Called when the order is not known yet. */
   learn: () => Promise<void> = async () => {};
 
@@ -23,7 +27,8 @@ export class ScriptedOrigins implements SessionOrigins {
     return this.order[0] ?? "";
   }
 
-  rank(): string[] {
+  rank(question: Question): string[] {
+    this.questions.push(question);
     return this.order;
   }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { errorResponse } from "../../../src/errors.ts";
-import { type Party, refusalOf } from "../../../src/tenant/limit-rules.ts";
+import { bodyLimitsOf, keyProblem, leastLeft, type Party, refusalOf } from "../../../src/tenant/limit-rules.ts";
 import type { Limits } from "../../../src/tenant/messages.ts";
 import { refused } from "../../../src/tenant/refusal.ts";
 import { SlidingWindow } from "../../../src/tenant/sliding-window.ts";
@@ -49,6 +49,60 @@ describe("a request", () => {
     const tenant = party({ live: 5 }, { who: 'Tenant "alice"', live: 5 });
     expect(decide([tenant, party({ live: 9 })])?.message).toContain('Tenant "alice"');
     expect(decide([party({ live: 9 }), party({ live: 1 }, { live: 1 })])?.message).toContain('Key "phone"');
+  });
+});
+
+describe("of several limits that are reached", () => {
+  const window = new SlidingWindow([NOW - 1]);
+  const tenant = party({ live: 1, bytes: 1, rpm: 1 }, { who: 'Tenant "alice"', window, live: 1, keptBytes: () => 1 });
+
+  it("that of running answers is named before that of stored bytes, and that before the requests", () => {
+    const limited = (limits: Limits) => decide([{ ...tenant, limits }])?.message;
+    expect(limited({ live: 1, bytes: 1, rpm: 1 })).toContain("answers running");
+    expect(limited({ bytes: 1, rpm: 1 })).toContain("stores 1 bytes");
+    expect(limited({ rpm: 1 })).toContain("1 requests within 60 s");
+  });
+
+  it("the tenant's is named before the key's", () => {
+    expect(decide([tenant, party({ live: 0 })])?.message).toContain('Tenant "alice"');
+  });
+
+  it("a limit of 0 is one too", () => {
+    expect(decide([party({ bytes: 0 })])?.message).toContain("stores 0 bytes");
+    expect(decide([party({ live: 0 })])?.message).toContain("0 answers running");
+    expect(decide([party({ rpm: 0 })])?.retryAfter).toBe(60);
+  });
+
+  it("no client is told to come back at once", () => {
+    expect(decide([party({ bytes: 1 }, { keptBytes: () => 1 })])?.retryAfter).toBe(1);
+    expect(decide([party({ bytes: 1 }, { keptBytes: () => 1 })], NOW - 5_000)?.retryAfter).toBe(1);
+  });
+});
+
+describe("what the Worker is told of limits", () => {
+  it("is, for the body, those that somebody set, and whose they are", () => {
+    const tenant = party({ models: ["qwen*"], rpm: 1 }, { who: 'Tenant "alice"' });
+    expect(bodyLimitsOf([tenant, party({ body: 0 }), party({ live: 1 })])).toEqual([
+      { who: 'Tenant "alice"', models: ["qwen*"] },
+      { who: 'Key "phone"', body: 0 },
+    ]);
+  });
+
+  it("is, for the requests per minute, the one with less left", () => {
+    const window = new SlidingWindow([NOW]);
+    expect(leastLeft([party({ rpm: 9 }), party({ rpm: 3 }, { window }), party({})], NOW)).toMatchObject({
+      limit: 3,
+      remaining: 2,
+    });
+    expect(leastLeft([party({ live: 1 })], NOW)).toBeUndefined();
+  });
+});
+
+describe("a key", () => {
+  it("generates only when it holds, and may", () => {
+    expect(keyProblem({ name: "phone", scopes: ["read", "generate"] })).toBeUndefined();
+    expect(keyProblem({ name: "phone", scopes: ["read"] })?.status).toBe(403);
+    expect(keyProblem(undefined)?.status).toBe(401);
   });
 });
 

@@ -32,6 +32,7 @@ describe("a window of a minute", () => {
     expect(window.left(WINDOW_MS - 1, 1).remaining).toBe(0);
     expect(window.waitMs(WINDOW_MS - 1, 1)).toBe(1);
     expect(window.left(WINDOW_MS, 1).remaining).toBe(1);
+    expect(new SlidingWindow([0]).waitMs(WINDOW_MS + 5, 1)).toBe(0);
   });
 
   it("is full for good with a limit of 0", () => {
@@ -46,5 +47,24 @@ describe("a window of a minute", () => {
     window.accept(90_000);
     expect(window.left(159_999, 2).remaining).toBe(0);
     expect(window.left(160_000, 2).remaining).toBe(2);
+  });
+
+  it("tells when it opens by the time that it went by, not by a clock that has stepped back", () => {
+    const window = new SlidingWindow();
+    window.accept(100_000);
+    window.accept(90_000);
+    expect(window.waitMs(110_000, 1)).toBe(50_000);
+    expect(window.left(110_000, 2)).toEqual({ limit: 2, remaining: 0, resetMs: 50_000 });
+  });
+
+  it("takes the times of before a restart in any order", () => {
+    const window = new SlidingWindow([30_000, 10_000, 20_000]);
+    expect(window.waitMs(31_000, 3)).toBe(39_000);
+    expect(window.left(31_000, 3).resetMs).toBe(59_000);
+  });
+
+  it("has nothing left, and not less, where the limit was lowered", () => {
+    expect(new SlidingWindow([0, 0, 0]).left(1, 1).remaining).toBe(0);
+    expect(new SlidingWindow([0, 1, 2]).waitMs(3, 1)).toBe(WINDOW_MS - 1);
   });
 });
