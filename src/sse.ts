@@ -17,7 +17,7 @@ const COLON = 58;
 export function lastEventEnd(bytes: Uint8Array, end: number, least = 0): number {
   // A view: in `bytes`, lastIndexOf() would go on below `least`, through all that is held of a long line.
   const unsearched = bytes.subarray(least, end);
-  for (let at = unsearched.lastIndexOf(LF); at >= 0; at = unsearched.subarray(0, at).lastIndexOf(LF)) {
+  for (let at = unsearched.lastIndexOf(LF); at >= 0; at = at > 0 ? unsearched.lastIndexOf(LF, at - 1) : -1) {
     const before = bytes[least + at - 1];
     if (before === LF || (before === CR && bytes[least + at - 2] === LF)) return least + at + 1;
   }
