@@ -119,6 +119,17 @@ describe("what an answer tells", () => {
     expect(told("messages", answer)).toEqual({});
   });
 
+  it("does not hold up the other conversations, whatever the origin sends", () => {
+    const hostile = `${"a\n".repeat(USAGE_TAIL_BYTES / 2 - 2)}…\n`;
+    const spentMs = () => {
+      const before = process.cpuUsage();
+      expect(told("chat", hostile)).toEqual({});
+      return process.cpuUsage(before).user / 1_000;
+    };
+    // Some 5 ms; 150 ms where the parser gets all of it at once.
+    expect(Math.min(spentMs(), spentMs(), spentMs())).toBeLessThan(50);
+  });
+
   it("is unknown of a stream of messages whose beginning was dropped", () => {
     expect(told("messages", MESSAGE_END)).toEqual({});
   });
