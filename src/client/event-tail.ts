@@ -24,25 +24,26 @@ export class EventTail {
     },
   });
   #last = { event: "", data: "" };
-  /** The last few characters: a blank line may come in two pieces. */
-  #end = "";
-  /** Of the pieces since the last blank line. */
-  #length = 0;
+  /** Of a line that is not whole yet. */
+  #rest = "";
+  #isBehindBlankLine = false;
 
+  /** The parser gets one line at a time: its time for a piece grows with the square of it. */
   push(bytes: Uint8Array): void {
-    const text = this.#decoder.decode(bytes, { stream: true });
-    const withBorder = this.#end + text;
-    const isLong = this.#length > EVENT_START_BYTES;
-    const endsEvent = /\n\r?\n/.test(withBorder);
-    // The middle of a long event is left out: the parser would keep it all.
-    if (endsEvent || !isLong) this.#parser.feed(isLong ? withBorder : text);
-    this.#length = endsEvent ? 0 : this.#length + text.length;
-    this.#end = withBorder.slice(-4);
+    const lines = (this.#rest + this.#decoder.decode(bytes, { stream: true })).split("\n");
+    this.#rest = lines.pop() ?? "";
+    // Of a long line the middle is left out.
+    if (this.#rest.length > 2 * EVENT_START_BYTES)
+      this.#rest = this.#rest.slice(0, EVENT_START_BYTES) + this.#rest.slice(-EVENT_START_BYTES);
+    for (const line of lines) {
+      this.#isBehindBlankLine = /^\r?$/.test(line);
+      this.#parser.feed(`${line}\n`);
+    }
   }
 
   /** Whether the last event is whole, and one that ends an answer of this family. */
   isFinal(family: RouteFamily): boolean {
-    return /\n\r?\n$/.test(this.#end) && isFinal(family, this.#last);
+    return this.#rest === "" && this.#isBehindBlankLine && isFinal(family, this.#last);
   }
 
   /** The `type` and message of the error event that ended the answer, if that is what the last event is. */

@@ -72,6 +72,22 @@ describe("the tail of a stream", () => {
     }
   });
 
+  it("knows that a long last event is an error, in pieces of any size", () => {
+    const long = `data: {"error":{"code":500,"message":"${"x".repeat(20_000)}","type":"server_error"}}\n\n`;
+    for (const size of [1, 7, 1_000, 8_191, 16_384]) expect(tailOf(long, size).error?.type).toBe("server_error");
+  });
+
+  it("takes a large piece, as a replay on a fast line brings them, as easily as small ones", () => {
+    const replay = 'data: {"choices":[{"index":0,"delta":{"content":"…"}}],"model":"tiny"}\n\n'.repeat(20_000);
+    const spentMs = () => {
+      const before = process.cpuUsage();
+      expect(tailOf(replay).isFinal("chat")).toBe(false);
+      return process.cpuUsage(before).user / 1_000;
+    };
+    // Some 15 ms; seconds where the parser gets all of it at once.
+    expect(Math.min(spentMs(), spentMs(), spentMs())).toBeLessThan(200);
+  });
+
   it("may begin in the middle of an event, and of a character", () => {
     const all = new TextEncoder().encode('data: {"text":"wörd"}\n\ndata: [DONE]\n\n');
     for (let from = 1; from < all.length; from++) {
