@@ -113,7 +113,8 @@ export async function npmCi({ folder, flags, path = process.env.PATH, what, say,
     await install.ended;
     // What an earlier install left in npm's cache may be enough.
     const cached = await npm("ci", ...flags, ...FLAGS, "--offline").ended;
-    if (cached.code !== 0)
+    if (cached.code === 0) requireWhole(cached, what);
+    else
       throw new InstallFailed(
         `Cannot install ${what}: ${fault}, and npm's cache does not hold all of it.\n` +
           "Is there a network, or a proxy that npm needs (npm config set proxy)? Then try again.",
