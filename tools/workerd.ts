@@ -152,11 +152,14 @@ function requireRunnable(binary: string, what: string): void {
 }
 
 function bytesBelow(folder: string): number {
-  if (!existsSync(folder)) return 0;
-  const found = readdirSync(folder, { recursive: true, encoding: "utf8" });
-  // npm moves files while we look.
-  const stats = found.map((name) => statSync(join(folder, name), { throwIfNoEntry: false }));
-  return stats.reduce((sum, stat) => sum + (stat?.isFile() ? stat.size : 0), 0);
+  try {
+    const found = readdirSync(folder, { recursive: true, encoding: "utf8" });
+    const stats = found.map((name) => statSync(join(folder, name), { throwIfNoEntry: false }));
+    return stats.reduce((sum, stat) => sum + (stat?.isFile() ? stat.size : 0), 0);
+  } catch {
+    // Not there yet; or npm, which moves and removes folders while we look, took one from under the look.
+    return 0;
+  }
 }
 
 /** Both as 1.20261023.1; what is no version is not older. */
