@@ -44,7 +44,7 @@ export interface ResumingFetchOptions {
   answerMs?: number | undefined;
   /**
    * Total of the pauses between tries after which an answer is given up as `unreachable`. Default 600,000; for the first
-   * request, `lookup` and `stop` at most 60,000. Time in which the device slept does not count.
+   * request, `lookup` and `stop` at most 30,000. Time in which the device slept does not count.
    */
   giveUpAfterMs?: number | undefined;
 }
