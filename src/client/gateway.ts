@@ -26,7 +26,7 @@ export class Gateway {
   readonly #apiKey: ResumingFetchOptions["apiKey"];
 
   constructor({ url, fetch, apiKey }: ResumingFetchOptions) {
-    this.#base = absolute(url).replace(/(\/v1)?\/*$/, "");
+    this.#base = withoutQuery(url).replace(/(\/v1)?\/*$/, "");
     // Looked up at each call, on the global object: browsers refuse a `fetch` called as a method of anything else.
     this.#fetch = fetch ?? ((input, init) => globalThis.fetch(input, init));
     this.#apiKey = apiKey;
@@ -34,7 +34,7 @@ export class Gateway {
 
   /** The path of a URL at the gateway, `undefined` for one elsewhere. */
   pathOf(given: string): string | undefined {
-    const url = absolute(given);
+    const url = withoutQuery(given);
     return url.startsWith(`${this.#base}/`) ? url.slice(this.#base.length) : undefined;
   }
 
@@ -109,10 +109,14 @@ export class Gateway {
   }
 }
 
-/** In one spelling, up to its path; in a page a relative URL is one of its host. */
-function absolute(url: string): string {
-  const { href } = new URL(url, (globalThis as { location?: { href: string } }).location?.href);
-  return href.replace(/[?#].*/, "");
+/** In a page a relative URL is one of its host. */
+export function absolute(url: string): URL {
+  return new URL(url, (globalThis as { location?: { href: string } }).location?.href);
+}
+
+/** In one spelling, up to its path. */
+function withoutQuery(url: string): string {
+  return absolute(url).href.replace(/[?#].*/, "");
 }
 
 export function credentialsIn(headers: Headers): Credentials {

@@ -9,7 +9,7 @@
 import { familyOf, type RouteFamily } from "../families.ts";
 import type { Asked } from "./asked.ts";
 import { firstAnswer, recall } from "./first-answer.ts";
-import { conversationIn, Gateway } from "./gateway.ts";
+import { absolute, conversationIn, Gateway } from "./gateway.ts";
 import { HoldfastError } from "./holdfast-error.ts";
 import { Memory } from "./memory.ts";
 import type { AnswerState, AttachOptions, Fetch, ResumingFetch, ResumingFetchOptions } from "./options.ts";
@@ -101,7 +101,7 @@ class Client {
 
   async #conversationOf({ url, init }: Repeatable): Promise<string | undefined> {
     const { conversationId } = this.#options;
-    return typeof conversationId === "function" ? await conversationId(new URL(url), init) : conversationId;
+    return typeof conversationId === "function" ? await conversationId(absolute(url), init) : conversationId;
   }
 
   /** One answer: asked until the gateway has said something, then read to its end. */

@@ -104,6 +104,26 @@ describe("a page", () => {
   });
 });
 
+describe("a relative URL", () => {
+  it("is one of the page's host, also for the function that names the conversation", async () => {
+    const gateway = new FakeGateway();
+    gateway.says = { text: "data: [DONE]\n\n", end: "done" };
+    vi.stubGlobal("location", { href: `${gateway.url}/chat/` });
+    const asked: string[] = [];
+    const fetch = createResumingFetch({
+      url: "/",
+      conversationId: ({ href }) => {
+        asked.push(href);
+        return "c1";
+      },
+      fetch: (input, init) => gateway.fetch(new URL(String(input), gateway.url), init),
+    });
+    const response = await fetch("/v1/chat/completions?a=b", { method: "POST", body: "{}" });
+    expect(await response.text()).toBe(gateway.says.text);
+    expect(asked).toEqual([`${gateway.url}/v1/chat/completions?a=b`]);
+  });
+});
+
 describe("React Native", () => {
   it("whose Response takes no stream gets one that has what SDKs use", async () => {
     const gateway = new FakeGateway();
