@@ -39,7 +39,8 @@ const INSTALL_FLAGS = ["--ignore-scripts", "--install-strategy=hoisted"];
 export async function requireWorkerd(say: (line: string) => void): Promise<string> {
   if (IS_CHECKOUT) return workerdBeside();
   const lock = lockOfPackage();
-  if (versionBeside() === lock.version) return workerdBeside();
+  const beside = wholeBeside(lock.version);
+  if (beside !== undefined) return beside;
   try {
     return await ownWorkerd(lock, say);
   } catch (cause) {
@@ -73,12 +74,12 @@ export function workerdBeside(): string {
   return binary;
 }
 
-function versionBeside(): string | undefined {
+function wholeBeside(wanted: string): string | undefined {
   try {
     const { version }: { version: string } = createRequire(import.meta.url)("workerd/package.json");
-    return version;
+    return version === wanted ? workerdBeside() : undefined;
   } catch {
-    // There is none, as where the package is alone.
+    // There is none, as where the package is alone; or it lacks its binary, as npm's --omit=optional leaves it.
     return undefined;
   }
 }

@@ -171,6 +171,15 @@ describe.concurrent("the first start", () => {
     expect(existsSync(machine.folder)).toBe(false);
     expect(machine.registry.downloads).toBe(1);
   });
+
+  it("installs its own where the one beside it lacks its binary", async ({ machine }) => {
+    const app = join(machine.home, "app");
+    await putWorkerdBeside(app);
+    writeFileSync(join(app, "node_modules/workerd/index.js"), 'throw new Error("The package could not be found");\n');
+    const command = machine.holdfast(["install"]);
+    expect(await within(command.exited, "its end", 30_000), command.stderr).toBe(0);
+    expect(command.stdout.trim().startsWith(machine.folder)).toBe(true);
+  });
 });
 
 describe.concurrent("without a network the first start", () => {
