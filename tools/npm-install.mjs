@@ -21,6 +21,8 @@ const LOCK_STALE_MS = 5_000;
 const PROGRESS_MS = 4_000;
 /** How long the registry may take to answer at all, npm's own start included: with what follows less than 10 s. */
 const REGISTRY_MS = 7_000;
+/** Codes of a connection that there was. */
+const LOST_CONNECTION = /^(?:ECONNRESET|EPIPE|ETIMEDOUT|ERR_SOCKET_TIMEOUT)$/;
 /** Of what npm prints: enough for its errors. */
 const OUTPUT_CHARS = 16_384;
 
@@ -156,6 +158,11 @@ function pingRegistry(npm) {
     async fault(/** @type {() => boolean} */ arrives) {
       const why = await Promise.race([answer, silent.then((words) => (arrives() ? undefined : words))]);
       if (why === undefined || /^E\d{3}$/.test(why)) return undefined;
+      // One connection that was lost tells little: the install's own may hold, and npm makes new ones.
+      if (LOST_CONNECTION.test(why)) {
+        await silent;
+        if (arrives()) return undefined;
+      }
       return `${/PING (\S+)/.exec(ping.output())?.[1] ?? "npm's registry"} cannot be reached (${why})`;
     },
     stop() {

@@ -33,3 +33,8 @@ esac`;
 it("an install from npm's cache needs no network", async () => {
   await installWith(`${NO_NETWORK}\ncase "$*" in *--offline*) ;; *) exec sleep 60 ;; esac`);
 });
+
+it("a ping whose connection is lost does not end an install that gets what it asks for", async () => {
+  await installWith(`if [ "$1" = ping ]; then echo "npm error code ECONNRESET" >&2; exit 1; fi
+case "$*" in *--offline*) exit 1 ;; *) exec sleep 0.3 ;; esac`);
+});
