@@ -4,7 +4,7 @@ import { lacking, type Rule } from "../test/conformance/rule.ts";
 import { TOPICS } from "../test/conformance/rules.ts";
 import type { Target } from "../test/conformance/target.ts";
 import { type SendOptions, send } from "../test/support/http.ts";
-import { exitCode, fail, misused, onEnd, readOptions } from "../tools/command-line.ts";
+import { exitCode, fail, fromEnvironment, misused, onEnd, readOptions } from "../tools/command-line.ts";
 import { INVOCATION } from "../tools/invocation.ts";
 
 const HELP = `Usage: HOLDFAST_KEY=KEY ${INVOCATION.conformance} --url URL [options]
@@ -91,12 +91,12 @@ function addressIn(option: string, given: string | undefined): string {
 /** Learns from the server itself what can be asked of it. */
 async function targetAt(url: string): Promise<Target> {
   await requireServer(url);
-  const apiKey = options.key ?? process.env.HOLDFAST_KEY;
+  const apiKey = options.key ?? fromEnvironment("HOLDFAST_KEY");
   const bare: Target = { name: url, kind: "llama-server", url, apiKey, model: options.model, unhurriedTokens: 0 };
   const { kind, unhurriedTokens } = await firstAnswer(bare);
   const wrong = await ask(url, "/v1/models", { headers: { authorization: "Bearer a-wrong-key" } });
   const origin = await originOf(kind === "holdfast" ? undefined : { url, apiKey });
-  const otherKey = options["other-key"] ?? process.env.HOLDFAST_OTHER_KEY;
+  const otherKey = options["other-key"] ?? fromEnvironment("HOLDFAST_OTHER_KEY");
   const target: Target = { ...bare, kind, unhurriedTokens, otherKey, origin };
   console.log(
     `${url} is held to ${kind === "holdfast" ? "Holdfast's" : "llama-server's"} side of what they differ in.`,
@@ -139,7 +139,7 @@ async function firstAnswer(target: Target): Promise<Pick<Target, "kind" | "unhur
 async function originOf(server: Target["origin"]): Promise<Target["origin"]> {
   const given = options.origin === undefined ? undefined : addressIn("--origin", options.origin);
   const origin =
-    given === undefined ? server : { url: given, apiKey: options["origin-key"] ?? process.env.ORIGIN_API_KEY };
+    given === undefined ? server : { url: given, apiKey: options["origin-key"] ?? fromEnvironment("ORIGIN_API_KEY") };
   if (origin === undefined) return undefined;
   const headers = origin.apiKey === undefined ? {} : { authorization: `Bearer ${origin.apiKey}` };
   const answer = await ask(origin.url, "/slots", { headers });

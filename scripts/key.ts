@@ -7,7 +7,7 @@
  * that it can be put into a file or a pipe.
  */
 import { resolve } from "node:path";
-import { fail, misused, readOptions } from "../tools/command-line.ts";
+import { fail, fromEnvironment, misused, readOptions } from "../tools/command-line.ts";
 import { gatewayOn } from "../tools/gateway.ts";
 import { INVOCATION } from "../tools/invocation.ts";
 import { ADMIN_KEY_FILE, readSecret } from "../tools/kept-secret.ts";
@@ -182,7 +182,7 @@ function secondsOf(text: string): number {
 async function ask(method: string, path: string, body?: unknown): Promise<Fields> {
   const storage = resolve(options.storage);
   const url = (options.url ?? gatewayOn(storage)?.url ?? USUAL_URL).replace(/\/+$/, "");
-  const key = process.env.ADMIN_KEY ?? readSecret(storage, ADMIN_KEY_FILE);
+  const key = fromEnvironment("ADMIN_KEY") ?? readSecret(storage, ADMIN_KEY_FILE);
   if (key === undefined)
     throw new Error(`No ADMIN_KEY in the environment, and none in ${storage}: was the gateway started there?`);
   const answer = await fetch(`${url}/v1/admin${path}`, {

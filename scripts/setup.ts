@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { NO_NETWORK, ROOT, WRANGLER } from "../tools/bundle.ts";
-import { fail, misused, onEnd, readOptions } from "../tools/command-line.ts";
+import { fail, fromEnvironment, misused, onEnd, readOptions } from "../tools/command-line.ts";
 import { localProblem } from "../tools/setup/local-server.ts";
 import { bindingPrefix, type GivenOrigin, parseOrigin, urlProblem } from "../tools/setup/origins.ts";
 import { setup } from "../tools/setup/setup.ts";
@@ -77,7 +77,7 @@ async function main(): Promise<void> {
         worker: options.name,
         origins: givenOrigins(),
         url: options.url?.replace(/\/+$/, ""),
-        key: options.key ?? process.env.HOLDFAST_KEY,
+        key: options.key ?? fromEnvironment("HOLDFAST_KEY"),
         dryRun: options["dry-run"],
       },
       {

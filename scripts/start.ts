@@ -14,7 +14,7 @@ import { join, relative, resolve } from "node:path";
 import { startDemoOrigin } from "../demo/origin.ts";
 import { parseConfig } from "../src/config.ts";
 import { ROOT } from "../tools/bundle.ts";
-import { exitCode, fail, misused, onEnd, readOptions } from "../tools/command-line.ts";
+import { exitCode, fail, fromEnvironment, misused, onEnd, readOptions } from "../tools/command-line.ts";
 import { type Gateway, gatewayOn, StorageInUse, startGateway } from "../tools/gateway.ts";
 import { ALL_ADDRESSES, LOOPBACK, lanAddresses, terminalQrCode } from "../tools/invitation.ts";
 import { INVOCATION, workerBundle } from "../tools/invocation.ts";
@@ -239,7 +239,7 @@ function parseOptions(args: string[]): Options {
   return {
     origin: origin?.replace(/\/+$/, ""),
     origins,
-    originKey: given["origin-key"] ?? process.env.ORIGIN_API_KEY,
+    originKey: given["origin-key"] ?? fromEnvironment("ORIGIN_API_KEY"),
     host: given.host,
     port,
     key: given.key,

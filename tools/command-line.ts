@@ -33,3 +33,8 @@ export function onEnd(end: (signal: NodeJS.Signals) => void): void {
 export function exitCode(code: number | null, signal: NodeJS.Signals | null): number {
   return signal === null ? (code ?? 1) : 128 + constants.signals[signal];
 }
+
+/** A variable of the environment; one that is empty counts as not set, as shells and CI files write "none". */
+export function fromEnvironment(name: string): string | undefined {
+  return process.env[name] || undefined;
+}

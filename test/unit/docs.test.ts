@@ -105,7 +105,7 @@ describe("the settings", () => {
       .map((name) => read(`test/${name}`));
     const scripts = readdirSync(join(ROOT, "scripts")).map((name) => read(`scripts/${name}`));
     const inEnvironment = [...tests, ...scripts].flatMap((text) =>
-      [...text.matchAll(/process\.env\.(HOLDFAST_\w+)/g)].map(([, name]) => name),
+      [...text.matchAll(/(?:process\.env\.|fromEnvironment\(")(HOLDFAST_\w+)/g)].map(([, name]) => name),
     );
     const known = new Set<string | undefined>([
       ...inEnvironment,
