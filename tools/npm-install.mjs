@@ -203,7 +203,11 @@ function startNpm(args, cwd, path) {
   }
   const kill = () => {
     if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    process.kill(-child.pid, "SIGKILL");
+    try {
+      process.kill(-child.pid, "SIGKILL");
+    } catch {
+      // Gone: of two that end at once Node tells one after the other.
+    }
   };
   process.prependOnceListener("exit", kill);
   /** @type {Promise<Ended>} */

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { npmCi } from "../../tools/npm-install.mjs";
 
 function folder(): string {
@@ -37,4 +37,13 @@ it("an install from npm's cache needs no network", async () => {
 it("a ping whose connection is lost does not end an install that gets what it asks for", async () => {
   await installWith(`if [ "$1" = ping ]; then echo "npm error code ECONNRESET" >&2; exit 1; fi
 case "$*" in *--offline*) exit 1 ;; *) exec sleep 0.3 ;; esac`);
+});
+
+it("an install does not fail for a ping that is gone when it is to be ended, and not yet known to be", async () => {
+  const kill = vi.spyOn(process, "kill").mockImplementation(() => {
+    throw Object.assign(new Error("kill ESRCH"), { code: "ESRCH" });
+  });
+  onTestFinished(() => kill.mockRestore());
+  await installWith('if [ "$1" = ping ]; then exec sleep 1; fi');
+  expect(kill).toHaveBeenCalled();
 });
