@@ -96,8 +96,12 @@ export function isFinalEvent(family: RouteFamily, eventStart: Uint8Array): boole
 
 /** The same of an event that was read already. */
 export function isFinal(family: RouteFamily, fields: EventFields): boolean {
-  if (fields.event === "error" || fields.data.startsWith('{"error":')) return true;
-  return FAMILIES[family].isTerminator(fields);
+  return isError(fields) || FAMILIES[family].isTerminator(fields);
+}
+
+/** An error event, the origin's own or the gateway's: the last of an answer in every family. */
+export function isError({ event, data }: EventFields): boolean {
+  return event === "error" || data.startsWith('{"error":');
 }
 
 /** The fields of an event, or of the start of one, in any order; comments and other fields are skipped. */

@@ -25,11 +25,14 @@ export const LIB = join(ROOT, "lib");
 /** What a page may cost for its answers to survive. */
 export const CLIENT_LIMIT_BYTES = 6_000;
 
-/** Over what rolldown has minified, 150 bytes less. No function here is called with `new`: all of them may be arrows. */
+/**
+ * Over what rolldown has minified, 160 bytes less. No function here is called with `new`: all of them may be arrows. To read a
+ * property does nothing here but read it.
+ */
 const TERSER: MinifyOptions = {
   module: true,
   ecma: 2020,
-  compress: { passes: 3, hoist_funs: true, unsafe_arrows: true },
+  compress: { passes: 3, hoist_funs: true, unsafe_arrows: true, pure_getters: true },
 };
 
 export interface ClientBundle {

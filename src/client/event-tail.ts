@@ -7,7 +7,7 @@
  * Comments are not events, except the gateway's word that the answer was stopped.
  */
 import { createParser } from "eventsource-parser";
-import { EVENT_START_BYTES, isFinal, type RouteFamily } from "../families.ts";
+import { EVENT_START_BYTES, isError, isFinal, type RouteFamily } from "../families.ts";
 import { STOPPED_COMMENT } from "../protocol.ts";
 
 export class EventTail {
@@ -32,7 +32,7 @@ export class EventTail {
   push(bytes: Uint8Array): void {
     const lines = (this.#rest + this.#decoder.decode(bytes, { stream: true })).split("\n");
     this.#rest = lines.pop() ?? "";
-    // Of a long line the middle is left out.
+    // Of a long line the middle is left out: an error with a long message is JSON all the same.
     if (this.#rest.length > 2 * EVENT_START_BYTES)
       this.#rest = this.#rest.slice(0, EVENT_START_BYTES) + this.#rest.slice(-EVENT_START_BYTES);
     for (const line of lines) {
@@ -46,9 +46,10 @@ export class EventTail {
     return this.#rest === "" && this.#isBehindBlankLine && isFinal(family, this.#last);
   }
 
-  /** The `type` and message of the error event that ended the answer, if that is what the last event is. */
+  /** The error event that ended the answer, if that is what the last event is: whatever its shape, it is no success. */
   get error(): { type: string; message: string } | undefined {
-    return errorIn(this.#last.data);
+    const { data } = this.#last;
+    return isError(this.#last) ? (errorIn(data) ?? { type: "", message: data }) : undefined;
   }
 }
 

@@ -45,7 +45,7 @@ export class Gateway {
   }
 
   /** Sends the request of an answer's bytes, and notes their session. */
-  async open(asked: Asked, url: string, init: InitWithHeaders, isPost = false): Promise<Response> {
+  async open(asked: Asked, url: string, init: InitWithHeaders, isPost?: boolean): Promise<Response> {
     const response = await this.#send(url, init, isPost);
     const session = response.headers.get(SESSION_HEADER);
     if (!session) {
@@ -87,7 +87,7 @@ export class Gateway {
   }
 
   /** Throws what is not a 2xx: see `refusal`. */
-  async #send(url: string, init: InitWithHeaders, isPost = false): Promise<Response> {
+  async #send(url: string, init: InitWithHeaders, isPost?: boolean): Promise<Response> {
     const response = await this.#fetch(url, await this.#withKey(init));
     if (response.ok) return response;
     throw await refusal(response, isPost);
@@ -140,11 +140,15 @@ export function conversationIn(headers: Headers): string | null {
 
 type OwnCode = FailureCode | "conversation_replaced" | "conversation_stopped";
 
-const OWN_CODES: readonly OwnCode[] = [...FAILURE_CODES, "conversation_replaced", "conversation_stopped"];
+const OWN_CODES: readonly string[] = [
+  ...FAILURE_CODES,
+  "conversation_replaced",
+  "conversation_stopped",
+] satisfies OwnCode[];
 
 /** Types of errors that only the gateway gives, about sessions that are over. */
 export function isGatewaysOwn(type: string): type is OwnCode {
-  return OWN_CODES.some((code) => code === type);
+  return OWN_CODES.includes(type);
 }
 
 /** The same as a trouble that will pass. */
@@ -156,7 +160,7 @@ function passing(refusal: HoldfastError): Error {
  * What an answer other than a 2xx means, to be thrown. Only the gateway's own error shape is believed: what stands in front
  * of it has a 403 and a 404 of its own.
  */
-async function refusal(refused: Response, isPost = false): Promise<Error> {
+async function refusal(refused: Response, isPost?: boolean): Promise<Error> {
   const { status, headers } = refused;
   const text = await refused.text();
   const error = errorIn(text);

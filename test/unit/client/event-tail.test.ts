@@ -77,6 +77,16 @@ describe("the tail of a stream", () => {
     for (const size of [1, 7, 1_000, 8_191, 16_384]) expect(tailOf(long, size).error?.type).toBe("server_error");
   });
 
+  it.each([
+    ["that is a sentence", '{"error":"a sentence in the place of an object"}'],
+    ["without a type", '{"error":{"message":"no type"}}'],
+    ["that was cut", `{"error":{"message":"${"\\n".repeat(8_000)}"`],
+  ])("takes an error %s for no success", (_, data) => {
+    const tail = tailOf(`data: 1\n\ndata: ${data}\n\n`, 1_000);
+    expect([tail.isFinal("chat"), tail.error?.type]).toEqual([true, ""]);
+    expect(data).toContain(tail.error?.message.slice(0, 20));
+  });
+
   it("takes a large piece, as a replay on a fast line brings them, as easily as small ones", () => {
     const replay = 'data: {"choices":[{"index":0,"delta":{"content":"…"}}],"model":"tiny"}\n\n'.repeat(20_000);
     const spentMs = () => {
